@@ -1,0 +1,162 @@
+#' Background-contrastive non-negative matrix factorisation
+#'
+#' Finds `k` non-negative gene programs that describe a target (disease, treated cells) well and a matched background
+#' (controls) badly. Without a background it is plain NMF.
+#'
+#' @details
+#' The target `X` and the background `Y` (features x cells) are factorised with one basis `w`,
+#' `X ~ w %*% diag(d) %*% h` and `Y ~ w %*% diag(d_background) %*% h_background`. Two ways to contrast:
+#'
+#' * **Contrast strength** (`alpha`, arXiv 2602.22387). The fit minimises `D(X) - alpha * D(Y)` over `w`, while the coefficients
+#'   of both sets are their best response to `w`. What matters is the scale-free strength `beta`, which is `alpha` times the
+#'   background's size relative to the target's (sums of squares for `"mse"`, sums of counts for `"poisson"`); `fit$beta` has it whichever was given.
+#'   Up to about 0.3 contrast costs the target's fit little. From about 1 on the target is no longer fitted.
+#' * **Target-only factors** (`k_target`). The last `k_target` factors are closed to the background, which is *explained*
+#'   by the others: the fit minimises `D(X) + lambda * D(Y)`. No strength has to be chosen, and programs come out as shared or
+#'   target-only.
+#'
+#' `D` is the sum of squared errors (`"mse"`) or the generalised Kullback-Leibler divergence, the Poisson deviance halved (`"poisson"`).
+#' All updates are multiplicative and minimise a majoriser. After each update the columns of `w` are rescaled to sum to 1, which changes
+#' no product.
+#'
+#' Penalties are free of the data's unit and size: a strength of 1 is about as strong as the data term is for
+#' a typical entry. `L1` pulls small entries towards 0, `L2` large ones.
+#'
+#' The same input and `seed` give the same bits with any number of `threads`, and R's own random numbers are never touched.
+#' Multiplicative updates converge slowly: a few hundred to a few thousand sweeps are normal.
+#'
+#' @section Interrupting: Ctrl-C or the stop button ends the call at once and loses nothing, see [interrupted_fit()].
+#'
+#' @section Errors: of class `bcnmf_error`, before any work starts: a target or background that is empty, not numeric, all zero, or holds missing,
+#'   infinite or negative values; features that differ; `k` below 1 or above the target's smaller side; any other argument out of
+#'   its range, with its name and value; unknown arguments. Warnings are of class `bcnmf_warning`: `beta` of 1 or more,
+#'   values that are not counts with `loss = "poisson"`, and a fit that left the finite numbers (the model before that sweep is returned).
+#'
+#' @param target features x cells: a numeric matrix, a sparse matrix of the Matrix package (a `dgCMatrix` is read in place, others are
+#'   converted without becoming dense) or a data frame of numbers.
+#' @param background the same features x background cells, or `NULL` for plain NMF.
+#' @param ... arguments of the methods; unknown ones are refused.
+#' @param k number of factors, at most the target's smaller side.
+#' @param alpha contrast strength of the paper, 0 or more.
+#' @param beta contrast strength free of the data's scale, instead of `alpha`. When neither is given, 0.2.
+#' @param k_target number of factors reserved for the target, instead of `alpha` or `beta`.
+#' @param lambda weight of the background when `k_target > 0`. By default both sets count the same.
+#' @param loss `"mse"` for values like log-normalised expression or methylation, `"poisson"` for counts.
+#' @param seed one or more whole numbers: a fit is started from each and the one with the best objective is returned.
+#'   All are listed in `fit$restarts`.
+#' @param init where to start instead: a matrix (features x `k`) for `w`, a list of such matrices, or a model made by `bcnmf()`,
+#'   which is then continued with its own settings unless others are given.
+#' @param tol a fit has converged when the correlation distance of `w` between two sweeps, `1 - cor`, falls below this.
+#' @param maxit most sweeps per start.
+#' @param L1,L2 penalties on `w` and `h`: two numbers, or one for both.
+#' @param precision `"single"` is about twice as fast, `"double"` for a reference. Sums that decide are in double either way.
+#' @param threads number of threads. By default the option `bcnmf.threads`, else all that the machine gives (two under `R CMD check`).
+#' @param verbose show a progress bar? By default the option `bcnmf.verbose`, else only in interactive use.
+#'
+#' @return A model of class [`bcnmf`][bcnmf-class], factors by decreasing `d`.
+#' @references Background contrastive non-negative matrix factorization, arXiv 2602.22387.
+#'   Lee and Seung (2001), Algorithms for non-negative matrix factorization.
+#' @seealso [summary()][summary.bcnmf] and [biplot()][biplot.bcnmf] to read a model, [contrast()], [top_features()],
+#'   [predict()][predict.bcnmf] for new cells, [simulate_contrast()] for data with known programs.
+#' @examples
+#' sim <- simulate_contrast(200, n_target = 300, n_background = 200, seed = 1)
+#'
+#' fit <- bcnmf(sim$target, sim$background, k = 5, loss = "poisson", maxit = 100)
+#' fit
+#' contrast(fit)
+#'
+#' # shared and target-only programs
+#' fit <- bcnmf(sim$target, sim$background, k = 8, k_target = 2, loss = "poisson", maxit = 100)
+#' head(top_features(fit, n = 3, by = "lift"))
+#' @export
+bcnmf <- function(target, background = NULL, ...) UseMethod("bcnmf")
+
+#' @rdname bcnmf
+#' @method bcnmf default
+#' @export
+bcnmf.default <- function(target, background = NULL, k = NULL, alpha = NULL, beta = NULL, k_target = 0, lambda = NULL,
+                          loss = c("mse", "poisson"), seed = 1, init = NULL, tol = 1e-6, maxit = 1000,
+                          L1 = 0, L2 = 0, precision = c("single", "double"), threads = NULL, verbose = NULL, ...) {
+  call <- rlang::current_env()
+  given <- names(match.call())
+  check_no_dots(..., call = call)
+  x <- check_dims(core_matrix(target, "target", call), "target", call)
+  y <- NULL
+  if (!is.null(background)) {
+    y <- check_dims(core_matrix(background, "background", call), "background", call)
+    check_same_features(x, y, "background", call)
+  }
+  if (methods::is(init, "bcnmf")) {
+    inherited <- inherited_settings(init, given, !is.null(y))
+    list2env(inherited, environment())
+  }
+  settings <- check_settings(
+    x, y, k, alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, call
+  )
+  settings$rescale <- TRUE
+  session <- core_call(rs_fit_new(x, y, settings), call)
+  data <- rs_fit_data(session)
+  warn_about_data(settings, data)
+
+  what <- if (is.null(y)) "NMF" else "bcNMF"
+  finished <- drive(
+    function(seconds) rs_fit_advance(session, seconds),
+    on_interrupt = function() rs_fit_stop(session),
+    progress_bar(verbose, what, settings$maxit), call
+  )
+  fit <- new_model(
+    rs_fit_result(session), data, settings, x, y, init,
+    interrupted = !finished, call = match.call()
+  )
+  if (!finished) signal_interrupted(fit)
+  warn_about_fit(fit)
+  fit
+}
+
+# What a continued fit takes from the model it continues, unless it was given.
+inherited_settings <- function(fit, given, has_background) {
+  take <- list(k = ncol(fit@w), loss = fit@loss)
+  for (name in c("L1", "L2", "precision")) take[[name]] <- fit@misc[[name]]
+  if (has_background && ncol(fit@h_background) > 0 && !any(c("alpha", "beta", "k_target", "lambda") %in% given)) {
+    if (any(fit@target_only)) {
+      take$k_target <- sum(fit@target_only)
+      take$lambda <- fit@lambda
+    } else {
+      take$alpha <- fit@alpha
+    }
+  }
+  take[setdiff(names(take), given)]
+}
+
+warn_bcnmf <- function(message, .envir = parent.frame()) {
+  cli::cli_warn(message, class = "bcnmf_warning", .envir = .envir)
+}
+
+warn_about_data <- function(settings, data) {
+  if (settings$loss == "poisson") {
+    fractional <- c(target = data$fractional, background = data$fractional_background)
+    for (set in names(fractional)[fractional > 0]) {
+      warn_bcnmf(c(
+        "{fractional[[set]]} value{?s} of {.arg {set}} {?is/are} not {?a whole number/whole numbers}.",
+        i = "{.code loss = \"poisson\"} is meant for counts; for normalised values take {.code loss = \"mse\"}."
+      ))
+    }
+  }
+  beta <- -data$weight * data$size_ratio
+  if (beta >= 1) {
+    warn_bcnmf(c(
+      "{.arg beta} is {signif(beta, 3)}: from about 1 on the background wins, and the target is no longer fitted.",
+      i = "Values up to 0.3 contrast with little loss; {.code alpha = {signif(0.3 / data$size_ratio, 3)}} gives that here."
+    ))
+  }
+}
+
+warn_about_fit <- function(fit) {
+  failed <- fit@restarts$failed
+  if (any(failed)) {
+    warn_bcnmf(c(
+      "{sum(failed)} of {length(failed)} start{?s} left the finite numbers and stopped early.",
+      i = "Use {.code precision = \"double\"} or a smaller contrast."
+    ))
+  }
+}

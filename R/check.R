@@ -1,0 +1,156 @@
+# The arguments of bcnmf(), checked once and before any work, as one list of plain values.
+
+default_beta <- 0.2
+
+check_settings <- function(target, background, k, alpha, beta, k_target, lambda, loss, seed, init,
+                           tol, maxit, L1, L2, precision, threads, verbose, call) {
+  most <- min(dim(target))
+  if (is.null(k)) {
+    abort_bcnmf("{.arg k}, the number of factors, is missing.", arg = "k", call = call)
+  }
+  k <- check_rank(k, most, call)
+  settings <- list(
+    k = k,
+    loss = check_choice(loss, c("mse", "poisson"), arg = "loss", call = call),
+    tol = check_number(tol, min = 0, arg = "tol", call = call),
+    maxit = check_count(maxit, arg = "maxit", call = call),
+    L1 = check_penalty(L1, "L1", call),
+    L2 = check_penalty(L2, "L2", call),
+    precision = check_choice(precision, c("single", "double"), arg = "precision", call = call),
+    threads = resolve_threads(threads, call)
+  )
+  check_flag(verbose, null_ok = TRUE, arg = "verbose", call = call)
+  c(
+    settings,
+    check_contrast(!is.null(background), k, alpha, beta, k_target, lambda, call),
+    check_start(target, background, k, seed, init, call)
+  )
+}
+
+check_rank <- function(k, most, call) {
+  if (is_number(k) && k == round(k) && k > most) {
+    abort_bcnmf("{.arg k} is {k}, but the target's smaller side is {most}: more factors than that cannot be told apart.",
+      arg = "k", value = k, call = call
+    )
+  }
+  check_count(k, max = most, arg = "k", call = call)
+}
+
+# One value for w and one for h.
+check_penalty <- function(x, arg, call) {
+  ok <- is.numeric(x) && length(x) %in% 1:2 && is.null(dim(x)) && all(is.finite(x)) && all(x >= 0)
+  if (!ok) refuse(x, "one or two finite numbers of at least 0 (for w and h)", arg, call)
+  rep_len(as.double(x), 2)
+}
+
+# How the background enters: a kind and a strength, as the core takes them.
+check_contrast <- function(has_background, k, alpha, beta, k_target, lambda, call) {
+  check_number(alpha, min = 0, null_ok = TRUE, arg = "alpha", call = call)
+  check_number(beta, min = 0, null_ok = TRUE, arg = "beta", call = call)
+  check_number(lambda, min = 0, null_ok = TRUE, arg = "lambda", call = call)
+  check_count(k_target, min = 0, arg = "k_target", call = call)
+  wanted <- c(alpha = alpha, beta = beta, lambda = lambda, k_target = if (k_target > 0) k_target)
+  wanted <- wanted[wanted > 0]
+  if (!has_background) {
+    if (length(wanted)) {
+      abort_bcnmf("{.arg {names(wanted)[1]}} needs a {.arg background}, and none was given.",
+        arg = names(wanted)[1], value = wanted[[1]], call = call
+      )
+    }
+    return(list(contrast = "alpha", strength = 0, k_target = 0L))
+  }
+  if (!is.null(alpha) && !is.null(beta)) {
+    abort_bcnmf("Give {.arg alpha} or {.arg beta}, not both: each determines the other.", arg = "beta", value = beta, call = call)
+  }
+  if (k_target > 0) {
+    if (any(c("alpha", "beta") %in% names(wanted))) {
+      abort_bcnmf(c(
+        "{.arg k_target} and {.arg {names(wanted)[1]}} are two different ways to contrast; give one of them.",
+        i = "With target-only factors the background is explained, with weight {.arg lambda}."
+      ), arg = names(wanted)[1], value = wanted[[1]], call = call)
+    }
+    if (k_target >= k) {
+      abort_bcnmf("{.arg k_target} is {k_target}, but it must be less than {.arg k} = {k}: the background needs factors too.",
+        arg = "k_target", value = k_target, call = call
+      )
+    }
+    kind <- if (is.null(lambda)) list(contrast = "size", strength = 0) else list(contrast = "lambda", strength = lambda)
+  } else if (!is.null(lambda)) {
+    abort_bcnmf("{.arg lambda} is the background's weight in a fit with target-only factors; it needs {.arg k_target}.",
+      arg = "lambda", value = lambda, call = call
+    )
+  } else if (!is.null(alpha)) {
+    kind <- list(contrast = "alpha", strength = alpha)
+  } else {
+    kind <- list(contrast = "beta", strength = if (is.null(beta)) default_beta else beta)
+  }
+  c(lapply(kind, function(x) if (is.numeric(x)) as.double(x) else x), k_target = as.integer(k_target))
+}
+
+# Where to start: seeds, matrices for w, or the factors of another fit.
+check_start <- function(target, background, k, seed, init, call) {
+  # As in RcppML, a starting w may also be given as `seed`.
+  if (is.null(init) && (is.matrix(seed) || is.list(seed))) {
+    init <- seed
+    seed <- NULL
+  }
+  start <- list(seed = NULL, w = NULL, factors = NULL)
+  if (is.null(init)) {
+    start["seed"] <- list(check_seed(seed, call))
+  } else if (methods::is(init, "bcnmf")) {
+    start["factors"] <- list(factors_of(init, target, background, k, call))
+  } else {
+    given <- if (is.list(init) && !is.data.frame(init)) init else list(init)
+    if (length(given) == 0) refuse(init, "a matrix, a list of matrices or a model made by bcnmf()", "init", call)
+    start["w"] <- list(lapply(given, check_start_w, nrow(target), k, call))
+  }
+  start
+}
+
+check_seed <- function(seed, call) {
+  ok <- is.numeric(seed) && is.null(dim(seed)) && length(seed) > 0 && all(is.finite(seed)) &&
+    all(seed == round(seed)) && all(abs(seed) < 2^53)
+  if (!ok) refuse(seed, "one or more whole numbers", "seed", call)
+  as.double(seed)
+}
+
+check_start_w <- function(w, rows, k, call) {
+  if (methods::is(w, "Matrix") || is.data.frame(w)) w <- as.matrix(w)
+  if (!is.matrix(w) || !is.numeric(w)) {
+    refuse(w, "a matrix, a list of matrices or a model made by bcnmf()", "init", call)
+  }
+  if (nrow(w) != rows || ncol(w) != k) {
+    abort_bcnmf("A starting {.arg w} must be {rows} x {k} (features x factors), not {nrow(w)} x {ncol(w)}.",
+      arg = "init", value = dim(w), call = call
+    )
+  }
+  if (anyNA(w) || any(!is.finite(w)) || any(w < 0)) {
+    abort_bcnmf("A starting {.arg w} must hold finite, non-negative numbers.", arg = "init", call = call)
+  }
+  if (all(w == 0)) abort_bcnmf("A starting {.arg w} must not be all zero.", arg = "init", call = call)
+  storage.mode(w) <- "double"
+  w
+}
+
+# The factors of a fit as the core continues them: target-only ones last.
+factors_of <- function(fit, target, background, k, call) {
+  cells <- c(ncol(target), if (is.null(background)) 0L else ncol(background))
+  have <- c(nrow(fit@w), ncol(fit@w), ncol(fit@h), ncol(fit@h_background))
+  need <- c(nrow(target), k, cells)
+  differ <- which(have != need)
+  if (length(differ)) {
+    what <- c("features", "factors", "target cells", "background cells")[differ]
+    abort_bcnmf(c(
+      "{.arg init} is a model of other data: it cannot be continued on these.",
+      x = "It has {have[differ][1]} {what[1]}, and {need[differ][1]} are needed.",
+      i = "To start from its loadings alone: {.code init = fit$w}."
+    ), arg = "init", call = call)
+  }
+  order <- order(fit@target_only)
+  scaled <- function(h, d) unname(h[order, , drop = FALSE] * d[order])
+  list(
+    w = unname(fit@w[, order, drop = FALSE]),
+    h = scaled(fit@h, fit@d),
+    h_background = if (cells[2]) scaled(fit@h_background, fit@d_background) else numeric()
+  )
+}

@@ -1,0 +1,78 @@
+#' How well a model describes data
+#'
+#' The divergence of a model from the data it was fitted to, or from other data of the same shape, such as counts of the same cells.
+#'
+#' @param object a `bcnmf` object.
+#' @param target,background data of the model's features and cells, as in [bcnmf()]. Without `background` only the target is
+#'   evaluated.
+#' @param ... not used.
+#' @param loss the loss to evaluate, by default the model's own.
+#' @inheritParams bcnmf
+#' @return A data frame with one row per set:
+#'   \describe{
+#'     \item{set}{`"target"` or `"background"`.}
+#'     \item{loss}{the loss.}
+#'     \item{divergence}{sum over all entries: squared errors for `"mse"`, generalised Kullback-Leibler divergence for `"poisson"`.}
+#'     \item{mean}{divergence per entry; for `"mse"` the mean squared error.}
+#'     \item{explained}{part of the divergence of the mean profile model, in which all cells have the same profile and their own total, that the
+#'       model explains: 1 is perfect, 0 no better, negative worse.}
+#'   }
+#' @section Errors: of class `bcnmf_error` for data of another shape or with bad values, or an unknown loss.
+#' @examples
+#' sim <- simulate_contrast(100, n_target = 200, n_background = 100, seed = 1)
+#' fit <- bcnmf(sim$target, sim$background, k = 4, loss = "poisson", maxit = 100)
+#' evaluate(fit, sim$target, sim$background)
+#' evaluate(fit, sim$target, loss = "mse")
+#' @export
+evaluate <- function(object, ...) UseMethod("evaluate")
+
+#' @rdname evaluate
+#' @method evaluate bcnmf
+#' @export
+evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object@loss, threads = NULL) {
+  call <- rlang::current_env()
+  check_no_dots(..., call = call)
+  loss <- check_choice(loss, c("mse", "poisson"), arg = "loss", call = call)
+  threads <- resolve_threads(threads, call)
+  if (missing(target)) {
+    abort_bcnmf("{.arg target} is missing: a model does not keep the data it was fitted to.", arg = "target")
+  }
+  rows <- list(evaluate_set("target", target, object@w, object@h * object@d, loss, threads, call))
+  if (!is.null(background)) {
+    check_has_background(object, "Evaluating a background", "background", background, call)
+    h <- object@h_background * object@d_background
+    rows <- c(rows, list(evaluate_set("background", background, object@w, h, loss, threads, call)))
+  }
+  do.call(rbind, rows)
+}
+
+evaluate_set <- function(set, data, w, h, loss, threads, call) {
+  x <- check_dims(core_matrix(data, set, call), set, call)
+  check_same_features(w, x, set, call, reference = "model")
+  if (ncol(x) != ncol(h)) {
+    abort_bcnmf(c(
+      "{.arg {set}} has {ncol(x)} cell{?s}, but the model was fitted to {ncol(h)}.",
+      i = "For the coefficients of new cells use {.fn predict}."
+    ), arg = set, value = ncol(x), call = call)
+  }
+  total <- Matrix::colSums(x)
+  profile <- Matrix::rowSums(x) / max(sum(total), .Machine$double.xmin)
+  divergence <- divergence_of(x, w, h, loss, threads, call)
+  null <- divergence_of(x, matrix(profile), t(total), loss, threads, call)
+  data.frame(
+    set = set, loss = loss, divergence = divergence, mean = divergence / prod(dim(x)),
+    explained = if (null > 0) 1 - divergence / null else NA_real_
+  )
+}
+
+# The core's divergence of given factors: a fit of no sweeps.
+divergence_of <- function(x, w, h, loss, threads, call) {
+  settings <- list(
+    k = ncol(w), loss = loss, contrast = "alpha", strength = 0, k_target = 0, maxit = 0, tol = 0,
+    L1 = c(0, 0), L2 = c(0, 0), precision = "double", threads = threads, rescale = TRUE, seed = NULL, w = NULL,
+    factors = list(w = unname(w), h = unname(h), h_background = numeric())
+  )
+  session <- core_call(rs_fit_new(x, NULL, settings), call)
+  if (!drive(function(s) rs_fit_advance(session, s), function() NULL, progress_bar(FALSE), call)) rlang::interrupt()
+  rs_fit_result(session)$outcomes[[1]]$target
+}

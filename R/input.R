@@ -1,0 +1,88 @@
+# From what a user gives to what the core reads: a double matrix or a dgCMatrix, features x cells.
+# Sparse data are never made dense, doubles and dgCMatrix are passed on without a copy.
+
+core_matrix <- function(x, arg, call) UseMethod("core_matrix")
+
+#' @export
+core_matrix.default <- function(x, arg, call) {
+  refuse(x, "a numeric matrix, a sparse matrix of the Matrix package or a data frame of numbers", arg, call)
+}
+
+#' @export
+core_matrix.matrix <- function(x, arg, call) {
+  if (!is.numeric(x) && !is.logical(x)) {
+    abort_bcnmf("{.arg {arg}} must hold numbers, but its type is {.cls {typeof(x)}}.", arg = arg, call = call)
+  }
+  if (!is.double(x)) storage.mode(x) <- "double"
+  x
+}
+
+#' @export
+core_matrix.data.frame <- function(x, arg, call) {
+  numbers <- vapply(x, function(column) (is.numeric(column) || is.logical(column)) && !is.factor(column), NA)
+  if (!all(numbers)) {
+    wrong <- names(x)[!numbers]
+    abort_bcnmf(c(
+      "Every column of {.arg {arg}} must be numeric.",
+      x = "{cli::qty(length(wrong))}Column{?s} {.val {utils::head(wrong, 5)}} {?is/are} not."
+    ), arg = arg, call = call)
+  }
+  core_matrix(as.matrix(x), arg, call)
+}
+
+#' @export
+core_matrix.dgCMatrix <- function(x, arg, call) x
+
+#' @export
+core_matrix.Matrix <- function(x, arg, call) {
+  converted <- tryCatch(
+    if (methods::is(x, "sparseMatrix")) {
+      for (class in c("dMatrix", "generalMatrix", "CsparseMatrix")) x <- methods::as(x, class)
+      x
+    } else {
+      as.matrix(x)
+    },
+    error = function(e) {
+      abort_bcnmf("{.arg {arg}}, a {.cls {class(x)}}, could not be read as a matrix of numbers: {conditionMessage(e)}",
+        arg = arg, call = call
+      )
+    }
+  )
+  core_matrix(converted, arg, call)
+}
+
+# A dgCMatrix with broken slots is left to the core, which looks at them before it reads any value.
+check_dims <- function(x, arg, call) {
+  if (any(dim(x) == 0)) {
+    abort_bcnmf("{.arg {arg}} is empty: it has {nrow(x)} row{?s} and {ncol(x)} column{?s}.",
+      arg = arg, value = dim(x), call = call
+    )
+  }
+  invisible(x)
+}
+
+# `reference` names what `background`, the argument `arg`, must agree with.
+check_same_features <- function(target, background, arg, call, reference = "target") {
+  if (nrow(background) != nrow(target)) {
+    abort_bcnmf(c(
+      "{.arg {arg}} must have the same features (rows) as the {reference}.",
+      x = "The {reference} has {nrow(target)} row{?s}, {.arg {arg}} has {nrow(background)}."
+    ), arg = arg, value = nrow(background), call = call)
+  }
+  ours <- rownames(target)
+  theirs <- rownames(background)
+  if (is.null(ours) || is.null(theirs)) return(invisible(NULL))
+  differ <- which(ours != theirs)
+  if (length(differ) == 0) return(invisible(NULL))
+  first <- utils::head(differ, 3)
+  hint <- if (setequal(ours, theirs) && !anyDuplicated(ours)) {
+    "They are the same features in another order: use {.code {arg}[rownames({if (reference == 'model') 'fit$w' else 'target'}), ]}."
+  } else {
+    "Keep the features that both have, in one order."
+  }
+  abort_bcnmf(c(
+    "{.arg {arg}} must have the same features as the {reference}, in the same order.",
+    x = "{length(differ)} row name{?s} differ{?s/}, the first at row {first[1]}: {.val {ours[first]}} in the {reference}, {.val {theirs[first]}} in {.arg {arg}}.",
+    i = hint
+  ), arg = arg, value = theirs[first], call = call)
+}

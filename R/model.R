@@ -1,0 +1,82 @@
+# From the core's result to the S4 model.
+
+new_model <- function(result, data, settings, x, y, init, interrupted, call) {
+  k <- settings$k
+  factors <- paste0("bcnmf", seq_len(k))
+  named <- function(v) if (length(v)) stats::setNames(v, factors) else numeric()
+  continued <- if (methods::is(init, "bcnmf")) init
+  outcomes <- restart_table(result, settings, continued)
+  history <- history_table(result$outcomes[[result$best]], continued)
+  last <- history[nrow(history), ]
+  methods::new("bcnmf",
+    w = with_names(result$w, rownames(x), factors),
+    d = named(result$d),
+    h = with_names(result$h, factors, colnames(x)),
+    d_background = named(result$d_background),
+    h_background = with_names(result$h_background, factors, if (!is.null(y)) colnames(y)),
+    target_only = stats::setNames(as.logical(result$target_only), factors),
+    loss = settings$loss,
+    alpha = if (settings$k_target > 0) NA_real_ else max(0, -data$weight),
+    beta = if (settings$k_target > 0) NA_real_ else max(0, -data$weight * data$size_ratio),
+    lambda = if (settings$k_target > 0) data$weight else NA_real_,
+    divergence = c(target = last$target, background = last$background, objective = last$objective),
+    history = history,
+    restarts = outcomes,
+    misc = list(
+      call = call, seed = settings$seed, tol = settings$tol, maxit = settings$maxit,
+      L1 = settings$L1, L2 = settings$L2, precision = settings$precision, threads = settings$threads,
+      iterations = outcomes$iterations[outcomes$best], converged = outcomes$converged[outcomes$best], interrupted = interrupted,
+      feature_mean = data$feature_mean, feature_mean_background = data$feature_mean_background,
+      total = c(target = data$total, background = data$total_background),
+      n_values = c(target = prod(dim(x)), background = if (is.null(y)) 0 else prod(dim(y))),
+      version = rs_version()
+    )
+  )
+}
+
+with_names <- function(x, rows, columns) {
+  if (!is.null(rows) || !is.null(columns)) dimnames(x) <- list(rows, columns)
+  x
+}
+
+# One row a sweep; a continued fit goes on counting where the first left off.
+history_table <- function(outcome, continued = NULL) {
+  missing <- function(x) ifelse(is.nan(x), NA_real_, x)
+  history <- data.frame(
+    iteration = seq_along(outcome$target) - 1,
+    target = outcome$target, background = missing(outcome$background),
+    objective = outcome$objective, change = missing(outcome$change)
+  )
+  if (nrow(history) == 0) history[1, ] <- list(0, NA_real_, NA_real_, NA_real_, NA_real_)
+  if (is.null(continued)) return(history)
+  # The start of the continuation is the end of what it continues, evaluated again.
+  before <- continued@history
+  from <- continued@misc$iterations
+  history$iteration <- history$iteration + from
+  history$change[1] <- c(before$change[before$iteration == from], NA)[1]
+  rbind(before[before$iteration < from, ], history)
+}
+
+restart_table <- function(result, settings, continued) {
+  starts <- if (!is.null(continued)) {
+    "continued"
+  } else if (!is.null(settings$w)) {
+    names <- rlang::names2(settings$w)
+    ifelse(names == "", paste0("w", seq_along(names)), names)
+  } else {
+    format(settings$seed, scientific = FALSE, trim = TRUE)
+  }
+  outcomes <- result$outcomes
+  last <- function(what) {
+    values <- vapply(outcomes, function(outcome) utils::tail(c(NA_real_, outcome[[what]]), 1), 0)
+    ifelse(is.nan(values), NA_real_, values)
+  }
+  each <- function(what, like) vapply(outcomes, function(outcome) outcome[[what]], like)
+  data.frame(
+    # An interrupted call has not come to all of them.
+    start = starts[seq_along(outcomes)],
+    objective = last("objective"), target = last("target"), background = last("background"),
+    iterations = each("iterations", 0) + if (is.null(continued)) 0 else continued@misc$iterations,
+    converged = each("converged", NA), failed = each("failed", NA), best = seq_along(outcomes) == result$best
+  )
+}

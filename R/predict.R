@@ -1,0 +1,48 @@
+#' Project new cells on a fitted basis
+#'
+#' Finds for each new cell the coefficients that describe it best with the fitted `w`, which is not changed. Each cell is iterated to
+#' convergence on its own, so the result does not depend on which cells come together.
+#'
+#' @param object a `bcnmf` object.
+#' @param newdata new cells, features x cells, as in [bcnmf()]; the features must be those of the model, in the same order.
+#' @param ... not used.
+#' @param tol a cell is done when no coefficient changes by more than this part of its largest one.
+#' @param maxit most steps per cell.
+#' @inheritParams bcnmf
+#' @return A matrix, factors x new cells, on the scale of `object$h`: `newdata ~ w %*% diag(d) %*% result`. For the cells that the
+#'   model was fitted to it agrees with `object$h` as far as the fit had converged.
+#' @section Errors: of class `bcnmf_error` for other features than the model's, bad values, or arguments out of range.
+#' @examples
+#' sim <- simulate_contrast(100, n_target = 200, n_background = 100, seed = 1)
+#' fit <- bcnmf(sim$target[, 1:150], k = 4, loss = "poisson", maxit = 100)
+#' h <- predict(fit, sim$target[, 151:200])
+#' dim(h)
+#' @importFrom stats predict
+#' @method predict bcnmf
+#' @export
+predict.bcnmf <- function(object, newdata, ..., tol = 1e-6, maxit = 2000, threads = NULL, verbose = NULL) {
+  call <- rlang::current_env()
+  check_no_dots(..., call = call)
+  if (missing(newdata)) {
+    abort_bcnmf("{.arg newdata} is missing: a model does not keep the data it was fitted to.", arg = "newdata")
+  }
+  tol <- check_number(tol, min = 0, arg = "tol", call = call)
+  maxit <- check_count(maxit, arg = "maxit", call = call)
+  check_flag(verbose, null_ok = TRUE, arg = "verbose", call = call)
+  threads <- resolve_threads(threads, call)
+  x <- check_dims(core_matrix(newdata, "newdata", call), "newdata", call)
+  check_same_features(object@w, x, "newdata", call, reference = "model")
+  settings <- list(
+    loss = object@loss, L1 = object@misc$L1, L2 = object@misc$L2, k = ncol(object@w),
+    cells = ncol(object@h), total = object@misc$total[["target"]], tol = tol, maxit = maxit, threads = threads
+  )
+  session <- core_call(rs_project_new(x, object@w, settings), call)
+  finished <- drive(
+    function(seconds) rs_project_advance(session, seconds),
+    on_interrupt = function() NULL, progress_bar(verbose, "Projecting", 0), call
+  )
+  if (!finished) rlang::interrupt()
+  h <- core_call(rs_project_result(session), call)
+  # A dead factor has no scale; its coefficients are zero.
+  with_names(ifelse(object@d > 0, 1 / object@d, 0) * h, colnames(object@w), colnames(x))
+}

@@ -1,0 +1,101 @@
+# R drives, Rust remembers: a fit is advanced in small slices of time, so that the clock, the progress
+# bar and the user's Ctrl-C are seen between two slices.
+
+slice_seconds <- 0.05
+
+# What a call of the core refuses becomes a condition of class `bcnmf_error`.
+core_call <- function(expr, call) {
+  tryCatch(expr, error = function(e) {
+    abort_bcnmf("{conditionMessage(e)}", call = call)
+  })
+}
+
+# Advances until done. On Ctrl-C `on_interrupt()` runs and FALSE is returned: what was fitted is kept.
+drive <- function(advance, on_interrupt, bar, call) {
+  tryCatch(
+    {
+      repeat {
+        state <- core_call(advance(slice_seconds), call)
+        bar$update(state)
+        if (state$done) break
+        # Looks for Ctrl-C; the interpreter alone does so only every thousand steps.
+        Sys.sleep(0)
+      }
+      bar$done()
+      TRUE
+    },
+    interrupt = function(cnd) {
+      on_interrupt()
+      bar$done()
+      FALSE
+    }
+  )
+}
+
+is_verbose <- function(verbose) {
+  if (is.null(verbose)) getOption("bcnmf.verbose", rlang::is_interactive()) else verbose
+}
+
+# A cli progress bar over all sweeps of all starts, or nothing.
+progress_bar <- function(verbose, what, maxit, frame = parent.frame()) {
+  silent <- function(...) invisible(NULL)
+  if (!is_verbose(verbose)) return(list(update = silent, done = silent))
+  status <- ""
+  id <- cli::cli_progress_bar(
+    total = 100, clear = TRUE, .envir = frame,
+    format = "{cli::pb_spin} {what} {cli::pb_bar} {cli::pb_percent} {status} [{cli::pb_elapsed}]"
+  )
+  update <- function(state) {
+    within <- (state$iteration + state$fraction) / (maxit + 1)
+    status <<- progress_status(state)
+    cli::cli_progress_update(id = id, set = min(99, 100 * (state$start + within) / state$starts), .envir = environment(update))
+  }
+  list(update = update, done = function() cli::cli_progress_done(id = id))
+}
+
+progress_status <- function(state) {
+  start <- if (state$starts > 1) sprintf("start %d of %d, ", min(state$start + 1, state$starts), state$starts)
+  change <- if (is.finite(state$change)) sprintf(", change %.1e", state$change)
+  paste0(start, sprintf("sweep %d", state$iteration), change)
+}
+
+# State of the package: the model of the last interrupted call.
+the <- new.env(parent = emptyenv())
+
+# Ends a call that the user interrupted: the model so far travels with the condition, and is kept for
+# `interrupted_fit()`. An interrupt, not an error, so that loops over many fits stop too.
+signal_interrupted <- function(fit) {
+  the$interrupted <- fit
+  cli::cli_inform(c(
+    "!" = "Interrupted after {fit@misc$iterations} sweep{?s}.",
+    i = "The model so far: {.code interrupted_fit()}. To go on from it: {.code bcnmf(..., init = interrupted_fit())}."
+  ))
+  signalCondition(structure(
+    class = c("bcnmf_interrupted", "interrupt", "condition"),
+    list(message = "bcnmf() was interrupted", call = NULL, fit = fit)
+  ))
+  rlang::interrupt()
+}
+
+#' The model of an interrupted fit
+#'
+#' When [bcnmf()] is interrupted (Ctrl-C, the stop button), it signals a condition of class `bcnmf_interrupted`, which carries
+#' the model after the last complete sweep in its field `fit`, and keeps that model until the session ends or another
+#' call is interrupted. `bcnmf(..., init = interrupted_fit())` goes on from there.
+#'
+#' The divergence of such a model is the last one that was evaluated, one sweep before.
+#'
+#' @return A model of class [`bcnmf`][bcnmf-class]; `NULL` when no call was interrupted.
+#' @examples
+#' interrupted_fit()
+#' @export
+interrupted_fit <- function() the$interrupted
+
+# Threads to use: as asked, else the option, else what the machine gives, two under checks.
+resolve_threads <- function(threads, call) {
+  if (is.null(threads)) threads <- getOption("bcnmf.threads")
+  if (!is.null(threads)) return(check_count(threads, max = 1024, arg = "threads", call = call))
+  limited <- tolower(Sys.getenv("_R_CHECK_LIMIT_CORES_"))
+  available <- rs_processors()
+  if (nzchar(limited) && limited != "false") min(2L, available) else available
+}

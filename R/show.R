@@ -1,0 +1,84 @@
+# Printing a model: a few lines that say what was fitted, how it ended and what the factors are.
+
+# Above this many values the AUCs of a printed table would take seconds.
+show_auc_limit <- 5e6
+
+#' @rdname bcnmf-class
+#' @importFrom methods show
+#' @export
+methods::setMethod("show", "bcnmf", function(object) {
+  cat(show_header(object), sep = "\n")
+  cat("\n")
+  cat(show_factors(object, n = 10), sep = "\n")
+  invisible(NULL)
+})
+
+show_header <- function(object) {
+  misc <- object@misc
+  l <- ncol(object@h_background)
+  cells <- if (l > 0) {
+    sprintf("%d target + %d background cells", ncol(object@h), l)
+  } else {
+    sprintf("%d cells", ncol(object@h))
+  }
+  k <- ncol(object@w)
+  c(
+    sprintf("<bcnmf> %d features x %s", nrow(object@w), cells),
+    sprintf("k = %d factor%s, loss %s, %s", k, if (k == 1) "" else "s", object@loss, show_contrast(object)),
+    show_ending(misc, object@restarts),
+    show_divergence(object)
+  )
+}
+
+show_contrast <- function(object) {
+  if (ncol(object@h_background) == 0) return("no background (plain NMF)")
+  if (!is.na(object@lambda)) {
+    return(sprintf("k_target = %d, lambda = %s", sum(object@target_only), show_number(object@lambda)))
+  }
+  sprintf("alpha = %s (beta = %s)", show_number(object@alpha), show_number(object@beta))
+}
+
+show_ending <- function(misc, restarts) {
+  ending <- if (isTRUE(misc$converged)) "converged" else "not converged"
+  if (isTRUE(misc$interrupted)) ending <- "interrupted"
+  sweeps <- if (!is.null(misc$iterations)) {
+    sprintf(" after %d sweep%s", as.integer(misc$iterations), if (misc$iterations == 1) "" else "s")
+  }
+  starts <- if (nrow(restarts) > 1) {
+    sprintf("; best of %d starts (%d converged)", nrow(restarts), sum(restarts$converged, na.rm = TRUE))
+  }
+  paste0(ending, sweeps, starts)
+}
+
+show_divergence <- function(object) {
+  if (isTRUE(object@misc$subset) && anyNA(object@divergence[["target"]])) {
+    return("divergence unknown: some of the fit's factors were dropped")
+  }
+  known <- object@divergence[!is.na(object@divergence)]
+  if (ncol(object@h_background) == 0) known <- known["target"]
+  paste0("divergence: ", paste(names(known), show_number(known), collapse = ", "))
+}
+
+show_number <- function(x) vapply(x, format, "", digits = 4)
+
+show_factors <- function(object, n, auc_limit = show_auc_limit) {
+  k <- ncol(object@w)
+  shown <- seq_len(min(k, n))
+  part <- contrast_table(object, shown,
+    with_auc = length(shown) * (ncol(object@h) + ncol(object@h_background)) <= auc_limit
+  )
+  columns <- list(factor = as.character(part$factor), share = sprintf("%.1f%%", 100 * use_share(object@d)[shown]))
+  if (ncol(object@h_background) > 0) {
+    columns[["log2 contrast"]] <- sprintf("%.2f", part$log2_contrast)
+    if (!is.null(part$auc)) columns$AUC <- sprintf("%.3f", part$auc)
+    if (any(object@target_only)) columns[[" "]] <- ifelse(part$target_only, "target-only", "")
+  }
+  lines <- do.call(paste, c(Map(function(name, values) {
+    formatC(c(name, values), width = max(nchar(c(name, values))), flag = if (name %in% c("factor", " ")) "-" else "")
+  }, names(columns), columns), sep = "  "))
+  more <- if (k > n) sprintf("# %d more factor%s: summary(fit)", k - n, if (k - n == 1) "" else "s")
+  c(sub(" +$", "", lines), more)
+}
+
+# Every factor's part of the whole; 0 where nothing was fitted.
+use_share <- function(d) if (sum(d) > 0) d / sum(d) else 0 * d

@@ -1,0 +1,165 @@
+#' Summarise a model by factor, and by group of cells
+#'
+#' Without `group_by`, one row per factor: its share of the fit and its contrast. With `group_by`, how much
+#' every group of cells uses every factor; `plot()` of that draws each factor's shares.
+#'
+#' What is summarised is the use `d * h` (and `d_background * h_background`), so that target and background
+#' can be compared. A group's share of a factor, as drawn by `plot()`, is `value / sum(value)` within the
+#' factor: with `stat = "mean"` groups of different size count alike.
+#'
+#' @param object a `bcnmf` object.
+#' @param group_by groups of cells: a factor, character, logical or numeric vector with one value per target
+#'   cell, or per target and then background cell; or a list with `target`, `background` or both. Cells that
+#'   are not given a group form one group, `"background"` (or `"target"`). Missing labels form the group
+#'   `"NA"`. `NULL` gives the table by factor.
+#' @param stat how the uses in a group are summarised: `"mean"`, `"sum"` or `"median"`.
+#' @param set which cells: `"both"`, `"target"` or `"background"`. With `"background"`, `group_by` may have
+#'   one value per background cell.
+#' @param ... not used.
+#'
+#' @return Without `group_by` a data frame of class `bcnmf_summary` with columns `factor`, `d`, `share` (of
+#'   the sum of `d`), `log2_contrast`, `auc` and `target_only` (see [contrast()]). With `group_by` one with a
+#'   row per factor and group: `factor` and `group` (factors, in the order of the model and of the levels),
+#'   `set` (`"target"` or `"background"`), `n` (cells), `stat` and `value`.
+#' @section Errors: of class `bcnmf_error` when `stat` or `set` is unknown, when `group_by` has another
+#'   length, or when the background of a model without one is asked for.
+#' @seealso [plot.bcnmf_summary()]
+#' @examples
+#' x <- matrix(rpois(60 * 40, 3), 60, 40)
+#' y <- matrix(rpois(60 * 30, 3), 60, 30)
+#' fit <- bcnmf(x, y, k = 3, seed = 1, maxit = 50, verbose = FALSE)
+#' summary(fit)
+#' summary(fit, group_by = rep(c("a", "b"), 20), stat = "mean")
+#' @method summary bcnmf
+#' @export
+summary.bcnmf <- function(object, group_by = NULL, stat = c("mean", "sum", "median"),
+                          set = c("both", "target", "background"), ...) {
+  check_no_dots(...)
+  stat <- check_choice(stat, c("mean", "sum", "median"))
+  set <- check_choice(set, c("both", "target", "background"))
+  if (set == "background") check_has_background(object, "A summary of the background", "set", set)
+  if (is.null(group_by)) return(summarise_factors(object))
+
+  groups <- resolve_groups(object, group_by, set)
+  parts <- list()
+  if (!is.null(groups$target)) {
+    parts$target <- summarise_groups(object@h, object@d, groups$target, stat, "target")
+  }
+  if (!is.null(groups$background)) {
+    parts$background <- summarise_groups(
+      object@h_background, object@d_background, groups$background, stat, "background"
+    )
+  }
+  levels <- unique(unlist(lapply(groups, base::levels)))
+  table <- do.call(rbind, unname(parts))
+  table$group <- factor(table$group, levels = levels)
+  table <- table[order(table$factor, match(table$set, names(parts)), table$group), ]
+  rownames(table) <- NULL
+  class(table) <- c("bcnmf_summary", "data.frame")
+  table
+}
+
+summarise_factors <- function(object) {
+  table <- contrast_table(object, seq_len(ncol(object@w)))
+  table$d <- unname(object@d)
+  table$share <- unname(use_share(object@d))
+  table <- table[c("factor", "d", "share", "log2_contrast", "auc", "target_only")]
+  class(table) <- c("bcnmf_summary", "data.frame")
+  table
+}
+
+summarise_groups <- function(h, d, groups, stat, set) {
+  n <- as.vector(table(groups))
+  values <- if (stat == "median") {
+    vapply(seq_along(n), function(g) {
+      d * apply(h[, as.integer(groups) == g, drop = FALSE], 1, stats::median)
+    }, numeric(nrow(h)))
+  } else {
+    sums <- d * t(rowsum(t(h), as.integer(groups)))
+    if (stat == "sum") sums else sweep(sums, 2, n, "/")
+  }
+  factors <- rownames(h)
+  data.frame(
+    factor = factor(rep(factors, times = length(n)), levels = factors),
+    group = rep(levels(groups), each = length(factors)),
+    set = set,
+    n = rep(n, each = length(factors)),
+    stat = stat,
+    value = as.vector(values)
+  )
+}
+
+# `group_by` as one factor per set of cells that is wanted; NULL for a set that is not.
+resolve_groups <- function(fit, group_by, set, call = rlang::caller_env()) {
+  n <- ncol(fit@h)
+  l <- ncol(fit@h_background)
+  want_target <- set != "background"
+  want_background <- set != "target" && l > 0
+  given <- if (is.list(group_by) && !is.data.frame(group_by)) {
+    group_list(group_by, call)
+  } else {
+    split_groups(group_by, n, l, set, call)
+  }
+  check_group_length(given$target, n, "target", call)
+  check_group_length(given$background, l, "background", call)
+  list(
+    target = if (want_target) as_groups(given$target, n, "target"),
+    background = if (want_background) as_groups(given$background, l, "background")
+  )
+}
+
+group_list <- function(group_by, call) {
+  unknown <- setdiff(rlang::names2(group_by), c("target", "background"))
+  if (length(unknown) > 0) {
+    abort_bcnmf(c(
+      "A list given as {.arg group_by} may hold {.val target} and {.val background}.",
+      x = "It holds {.val {unknown}}."
+    ), arg = "group_by", value = group_by, call = call)
+  }
+  for (name in names(group_by)) check_labels(group_by[[name]], call)
+  group_by
+}
+
+split_groups <- function(group_by, n, l, set, call) {
+  check_labels(group_by, call)
+  m <- length(group_by)
+  # subsetting a factor keeps its levels, and with them the order of groups
+  if (set == "background" && m == l) return(list(background = group_by))
+  if (l > 0 && m == n + l) {
+    return(list(target = group_by[seq_len(n)], background = group_by[n + seq_len(l)]))
+  }
+  if (m == n && set != "background") return(list(target = group_by))
+  own <- if (set == "background") c("background cell" = l) else c("target cell" = n)
+  allowed <- sprintf("%d (one per %s)", own, names(own))
+  if (l > 0) allowed <- c(allowed, sprintf("%d (target, then background)", n + l))
+  abort_bcnmf(c(
+    "{.arg group_by} must have length {paste(allowed, collapse = ' or ')}.",
+    x = "It has length {m}."
+  ), arg = "group_by", value = group_by, call = call)
+}
+
+check_labels <- function(x, call) {
+  if (!is.null(x) && (!is.atomic(x) || !is.null(dim(x)))) {
+    refuse(x, "a vector of labels", "group_by", call)
+  }
+}
+
+check_group_length <- function(x, n, which, call) {
+  if (!is.null(x) && length(x) != n) {
+    abort_bcnmf("{.arg group_by} gives {length(x)} label{?s} for {n} {which} {cli::qty(n)}cell{?s}.",
+      arg = "group_by", value = x, call = call
+    )
+  }
+}
+
+as_groups <- function(x, n, otherwise) {
+  if (is.null(x)) return(factor(rep(otherwise, n)))
+  groups <- droplevels(as.factor(x))
+  labels <- levels(groups)[as.integer(groups)]
+  levels <- levels(groups)[!is.na(levels(groups))]
+  if (anyNA(labels)) {
+    labels[is.na(labels)] <- "NA"
+    levels <- union(levels, "NA")
+  }
+  factor(labels, levels = levels)
+}

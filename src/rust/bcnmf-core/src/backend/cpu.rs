@@ -1,0 +1,244 @@
+//! CPU threads: a pass over all cells, in slices of time, with the same bits for any thread count.
+
+use crate::loss::{Basis, Control, Loss, LossKind, with_loss};
+use crate::matrix::{Columns, Matrix, with_columns};
+use crate::real::Real;
+use crate::stats::WStats;
+use crate::width::{Width, with_width};
+use crate::{Error, Result};
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+use std::ops::Range;
+use std::time::Instant;
+
+/// A thread pool of a fit's own: the global one would hang in forked processes.
+///
+/// # Errors
+/// If the operating system refuses the threads.
+pub fn pool(threads: usize) -> Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|e| Error::Threads {
+            threads,
+            why: e.to_string(),
+        })
+}
+
+/// The two data sets of a problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Set {
+    Target = 0,
+    Background = 1,
+}
+
+/// What is done with every cell of a pass.
+#[derive(Clone, Copy)]
+pub(crate) struct Job<'j, T> {
+    pub loss: LossKind,
+    pub basis: Basis<'j, T>,
+    /// Padded number of factors.
+    pub factors: usize,
+    /// Values are multiplied by this when read.
+    pub scale: f64,
+    pub control: Control<T>,
+    /// Whether the record for a W step is wanted.
+    pub stats: bool,
+}
+
+/// Consecutive cells whose record is summed on its own, in order.
+struct Stripe<T> {
+    set: Set,
+    cells: Range<usize>,
+    /// First cell that this pass has not seen.
+    next: usize,
+    stats: WStats<T>,
+    sums: Sums,
+}
+
+/// What a pass measures: of the coefficients that came in, not of those that go out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sums {
+    pub divergence: f64,
+    /// `l1 Σh + l2 Σh²/2`.
+    pub penalty: f64,
+}
+
+/// One pass over all cells of target and background, which may be cut into any slices of time.
+pub(crate) struct Pass<T> {
+    stripes: Vec<Stripe<T>>,
+    cells: usize,
+}
+
+/// Cells between two looks at the clock.
+const CELLS_PER_LOOK: usize = 16;
+
+impl<T: Real> Pass<T> {
+    /// Plans a pass; `stats` says whether it will ever have to record W statistics.
+    pub fn new(
+        sets: [Option<&Matrix<'_>>; 2],
+        loss: LossKind,
+        factors: usize,
+        stats: bool,
+    ) -> Self {
+        let denominator = with_loss!(loss, loss => loss.denominator_len(factors));
+        let mut pass = Pass {
+            stripes: Vec::new(),
+            cells: 0,
+        };
+        for (set, matrix) in [Set::Target, Set::Background].into_iter().zip(sets) {
+            let Some(matrix) = matrix else { continue };
+            pass.cells += matrix.columns();
+            pass.stripes
+                .extend(matrix.stripes().into_iter().map(|cells| Stripe {
+                    set,
+                    next: cells.start,
+                    cells,
+                    stats: if stats {
+                        WStats::new(matrix.rows() * factors, denominator)
+                    } else {
+                        WStats::new(0, 0)
+                    },
+                    sums: Sums::default(),
+                }));
+        }
+        pass
+    }
+
+    /// Back to the first cell, with empty records.
+    pub fn rewind(&mut self) {
+        self.stripes.par_iter_mut().for_each(|stripe| {
+            stripe.next = stripe.cells.start;
+            stripe.stats.clear();
+            stripe.sums = Sums::default();
+        });
+    }
+
+    /// Goes on from where the last call stopped, until the end (true) or the deadline (false).
+    /// `h` is read, `h_next` written, both cell by cell.
+    pub fn run(
+        &mut self,
+        job: &Job<'_, T>,
+        sets: [Option<&Matrix<'_>>; 2],
+        h: [&[T]; 2],
+        h_next: [&mut [T]; 2],
+        deadline: Instant,
+    ) -> bool {
+        let mut rest = h_next;
+        let mut work = Vec::with_capacity(self.stripes.len());
+        for stripe in &mut self.stripes {
+            let set = stripe.set as usize;
+            let range = stripe.cells.start * job.factors..stripe.cells.end * job.factors;
+            let (mine, others) = std::mem::take(&mut rest[set]).split_at_mut(range.len());
+            rest[set] = others;
+            if stripe.next < stripe.cells.end {
+                work.push((stripe, sets[set], &h[set][range], mine));
+            }
+        }
+        work.into_par_iter()
+            .for_each(|(stripe, matrix, h, h_next)| {
+                if let Some(matrix) = matrix {
+                    stripe.run(job, matrix, h, h_next, deadline);
+                }
+            });
+        self.stripes
+            .iter()
+            .all(|stripe| stripe.next == stripe.cells.end)
+    }
+
+    /// Sums over the cells of one set, added in a fixed order.
+    pub fn sums(&self, set: Set) -> Sums {
+        self.stripes
+            .iter()
+            .filter(|s| s.set == set)
+            .fold(Sums::default(), |all, s| Sums {
+                divergence: all.divergence + s.sums.divergence,
+                penalty: all.penalty + s.sums.penalty,
+            })
+    }
+
+    /// The records of one set, in a fixed order.
+    pub fn records(&self, set: Set) -> Vec<&WStats<T>> {
+        self.stripes
+            .iter()
+            .filter(|s| s.set == set)
+            .map(|s| &s.stats)
+            .collect()
+    }
+
+    /// The part of the cells that this pass has seen, 0 to 1.
+    pub fn fraction(&self) -> f64 {
+        let seen: usize = self.stripes.iter().map(|s| s.next - s.cells.start).sum();
+        seen as f64 / self.cells.max(1) as f64
+    }
+}
+
+impl<T: Real> Stripe<T> {
+    fn run(
+        &mut self,
+        job: &Job<'_, T>,
+        matrix: &Matrix<'_>,
+        h: &[T],
+        h_next: &mut [T],
+        deadline: Instant,
+    ) {
+        while self.next < self.cells.end && Instant::now() < deadline {
+            let cells = self.next..self.cells.end.min(self.next + CELLS_PER_LOOK);
+            let stored = (cells.start - self.cells.start) * job.factors
+                ..(cells.end - self.cells.start) * job.factors;
+            self.next = cells.end;
+            let (h, h_next) = (&h[stored.clone()], &mut h_next[stored]);
+            let (stats, sums) = (&mut self.stats, &mut self.sums);
+            with_loss!(job.loss, loss => with_columns!(matrix, block => with_width!(job.factors, width => {
+                Arch::new().dispatch(Cells { job, loss, block, width, cells, h, h_next, stats, sums })
+            })));
+        }
+    }
+}
+
+/// The inner loop, compiled once for every instruction set that pulp knows.
+struct Cells<'c, T, L, B, K> {
+    job: &'c Job<'c, T>,
+    loss: L,
+    block: &'c B,
+    width: K,
+    cells: Range<usize>,
+    h: &'c [T],
+    h_next: &'c mut [T],
+    stats: &'c mut WStats<T>,
+    sums: &'c mut Sums,
+}
+
+impl<T: Real, L: Loss, B: Columns, K: Width> WithSimd for Cells<'_, T, L, B, K> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        let Job {
+            basis,
+            scale,
+            control,
+            ..
+        } = *self.job;
+        let penalised = control.l1 > T::zero() || control.l2 > T::zero();
+        for (at, j) in self.cells.enumerate() {
+            let column = self.block.column(j).map(|(i, x)| (i, T::of(x * scale)));
+            let h = self.width.row_mut(self.h_next, at);
+            h.copy_from_slice(self.width.row(self.h, at));
+            if penalised {
+                for &h in h.iter() {
+                    self.sums.penalty +=
+                        (control.l1.wide() + 0.5 * control.l2.wide() * h.wide()) * h.wide();
+                }
+            }
+            self.sums.divergence += self
+                .loss
+                .h_step(self.width, basis, column.clone(), h, &control)
+                .max(0.0);
+            if self.job.stats {
+                self.loss
+                    .w_stats(self.width, basis, column, h, control.guard, self.stats);
+            }
+        }
+    }
+}

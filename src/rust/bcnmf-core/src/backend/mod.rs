@@ -1,0 +1,6 @@
+//! Who adds the records up.
+
+mod cpu;
+
+pub use cpu::pool;
+pub(crate) use cpu::{Job, Pass, Set};

@@ -1,0 +1,100 @@
+//! What can go wrong, in words a user can act on.
+
+/// An error of this crate. The texts count rows and columns from 1, as the users of the package do.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A matrix without rows or columns.
+    #[error("{what} has {rows} rows and {columns} columns; at least one of each is needed")]
+    Empty {
+        /// Which matrix.
+        what: &'static str,
+        /// Its number of rows.
+        rows: usize,
+        /// Its number of columns.
+        columns: usize,
+    },
+    /// Values that no loss can take.
+    #[error(
+        "{what} must not hold {kind} values, but {count} {} found, the first at row {row}, column {column} ({value})",
+        if *count == 1 { "was" } else { "were" }
+    )]
+    BadValue {
+        /// Which matrix.
+        what: &'static str,
+        /// "missing", "infinite", "negative" …
+        kind: &'static str,
+        /// How many there are.
+        count: usize,
+        /// Row of the first, from 1.
+        row: usize,
+        /// Column of the first, from 1.
+        column: usize,
+        /// The first such value.
+        value: f64,
+    },
+    /// Slots of a sparse matrix that contradict each other.
+    #[error("{what} is not a valid sparse matrix: {why}")]
+    CorruptSparse {
+        /// Which matrix.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Nothing to factorise.
+    #[error("{what} has no positive value")]
+    AllZero {
+        /// Which matrix.
+        what: &'static str,
+    },
+    /// Magnitudes whose squares leave double precision.
+    #[error(
+        "{what} has a largest value of {max:e}; rescale the data to values between 1e-100 and 1e100"
+    )]
+    Magnitude {
+        /// Which matrix.
+        what: &'static str,
+        /// Its largest value.
+        max: f64,
+    },
+    /// Two shapes that should agree.
+    #[error("{what} is {got_rows} x {got_columns}, but {rows} x {columns} is needed")]
+    Shape {
+        /// Which matrix.
+        what: &'static str,
+        /// Rows given.
+        got_rows: usize,
+        /// Columns given.
+        got_columns: usize,
+        /// Rows needed.
+        rows: usize,
+        /// Columns needed.
+        columns: usize,
+    },
+    /// A parameter outside its range.
+    #[error("{name} is {value}, but it must be {range}")]
+    Parameter {
+        /// The parameter's name.
+        name: &'static str,
+        /// The value given.
+        value: String,
+        /// The values allowed.
+        range: String,
+    },
+    /// The arithmetic left the finite numbers; the model before that sweep is kept.
+    #[error(
+        "the fit left the finite numbers in sweep {sweep}; use double precision or a smaller contrast"
+    )]
+    NotFinite {
+        /// The sweep, from 1.
+        sweep: usize,
+    },
+    /// The operating system refused threads.
+    #[error("cannot start {threads} threads: {why}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// The system's words.
+        why: String,
+    },
+}

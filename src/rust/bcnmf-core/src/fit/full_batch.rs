@@ -1,0 +1,260 @@
+//! Full-batch sweeps: every cell's H step, then one W step from all records.
+
+use super::w_step::{WControl, column_sums, scale_factors, w_step};
+use super::{Factors, FitParams, Penalty, Problem, Record, Scaling, Start, correlation_distance};
+use crate::Result;
+use crate::backend::{Job, Pass, Set};
+use crate::loss::{Basis, Control, Loss, with_loss};
+use crate::real::Real;
+use crate::width::padded;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// One fit in progress, from one start.
+///
+/// The coefficients are kept twice, so that whenever the fit is left in the middle of a pass the
+/// model after the last complete sweep is there.
+pub struct FullBatch<'a, T> {
+    problem: Arc<Problem<'a>>,
+    params: FitParams,
+    unit: f64,
+    control: Control<T>,
+    w_control: WControl,
+    w: Vec<T>,
+    w_next: Vec<T>,
+    h: [Vec<T>; 2],
+    h_next: [Vec<T>; 2],
+    shared: Vec<T>,
+    pass: Pass<T>,
+    phase: Phase,
+    history: Vec<Record>,
+    /// Change in the sweep that the current pass evaluates.
+    change: f64,
+    converged: bool,
+    failed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// A pass with H steps and records.
+    Sweep,
+    /// A last pass that only evaluates the divergences of the final model.
+    Evaluate,
+    Done,
+}
+
+impl<'a, T: Real> FullBatch<'a, T> {
+    /// Sets up a fit. `maxit = 0` evaluates the start.
+    ///
+    /// # Errors
+    /// Parameters or starting values out of range.
+    pub fn new(problem: Arc<Problem<'a>>, params: FitParams, start: &Start) -> Result<Self> {
+        params.check(&problem)?;
+        let (unit, guard, floor) = match params.scaling {
+            Scaling::Normalised => (problem.unit(), T::TINY.wide(), T::FLOOR.wide()),
+            Scaling::Plain { guard } => (1.0, guard, 0.0),
+        };
+        let working = start.working::<T>(&problem, &params, unit)?;
+        let factors = padded(params.k);
+        let size = problem.size(params.k);
+        let (w_penalty, h_penalty) =
+            Penalty::absolute(params.w_penalty, params.h_penalty, params.loss, size, unit);
+        let control = Control {
+            steps: 1,
+            tolerance: T::zero(),
+            guard: T::of(guard),
+            floor: T::of(floor),
+            l1: T::of(h_penalty.l1),
+            l2: T::of(h_penalty.l2),
+        };
+        let w_control = WControl {
+            loss: params.loss,
+            factors,
+            weight: params.weight,
+            l1: w_penalty.l1,
+            l2: w_penalty.l2,
+            guard,
+            floor,
+        };
+        let pass = Pass::new(problem.sets(), params.loss, factors, params.maxit > 0);
+        let phase = if params.maxit > 0 {
+            Phase::Sweep
+        } else {
+            Phase::Evaluate
+        };
+        let mut fit = FullBatch {
+            w_next: vec![T::zero(); working.w.len()],
+            h_next: working.h.each_ref().map(|h| vec![T::zero(); h.len()]),
+            shared: Vec::new(),
+            w: working.w,
+            h: working.h,
+            problem,
+            params,
+            unit,
+            control,
+            w_control,
+            pass,
+            phase,
+            history: Vec::new(),
+            change: f64::NAN,
+            converged: false,
+            failed: false,
+        };
+        fit.share();
+        Ok(fit)
+    }
+
+    /// Works until the deadline or the end; true at the end. Runs on the current thread pool.
+    pub fn advance(&mut self, deadline: Instant) -> bool {
+        while self.phase != Phase::Done && self.run_pass(deadline) {
+            self.record();
+            match self.phase {
+                Phase::Sweep => self.finish_sweep(),
+                Phase::Evaluate | Phase::Done => self.phase = Phase::Done,
+            }
+            self.pass.rewind();
+            if Instant::now() >= deadline {
+                break;
+            }
+        }
+        self.phase == Phase::Done
+    }
+
+    /// Complete sweeps so far.
+    pub fn iteration(&self) -> usize {
+        match (self.phase, self.history.len()) {
+            (Phase::Done, n) => n.saturating_sub(1),
+            (_, n) => n,
+        }
+    }
+
+    /// What was evaluated so far, one record a sweep, the start first.
+    pub fn history(&self) -> &[Record] {
+        &self.history
+    }
+
+    /// Whether the fit stopped because W changed by less than `tol`.
+    pub fn converged(&self) -> bool {
+        self.converged
+    }
+
+    /// Whether the fit stopped because the numbers left the finite range; the factors are those of
+    /// the sweep before.
+    pub fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Part of the current pass that is done.
+    pub fn fraction(&self) -> f64 {
+        self.pass.fraction()
+    }
+
+    /// The factors after the last complete sweep.
+    pub fn factors(&self) -> Factors {
+        Factors::from_working(&self.w, [&self.h[0], &self.h[1]], self.params.k, self.unit)
+    }
+
+    fn run_pass(&mut self, deadline: Instant) -> bool {
+        let sweep = self.phase == Phase::Sweep;
+        let job = Job {
+            loss: self.params.loss,
+            basis: Basis {
+                w: &self.w,
+                shared: &self.shared,
+            },
+            factors: padded(self.params.k),
+            scale: self.unit.recip(),
+            control: Control {
+                steps: if sweep { self.control.steps } else { 0 },
+                ..self.control
+            },
+            stats: sweep,
+        };
+        let [target, background] = &mut self.h_next;
+        let h = [&self.h[0][..], &self.h[1][..]];
+        self.pass
+            .run(&job, self.problem.sets(), h, [target, background], deadline)
+    }
+
+    /// Notes the divergences of the model that the pass started from.
+    fn record(&mut self) {
+        let squared = if self.params.loss == crate::LossKind::Mse {
+            self.unit
+        } else {
+            1.0
+        };
+        let to_user = self.unit * squared;
+        let factor = self.params.loss.penalty_factor();
+        let x = self.pass.sums(Set::Target);
+        let mut objective = x.divergence + factor * (x.penalty + self.w_penalty());
+        let mut background = f64::NAN;
+        if self.problem.background.is_some() {
+            let y = self.pass.sums(Set::Background);
+            objective += self.params.weight * (y.divergence + factor * y.penalty);
+            background = y.divergence * to_user;
+        }
+        self.history.push(Record {
+            iteration: self.history.len(),
+            target: x.divergence * to_user,
+            background,
+            objective: objective * to_user,
+            change: self.change,
+        });
+    }
+
+    fn w_penalty(&self) -> f64 {
+        let WControl { l1, l2, .. } = self.w_control;
+        if (Penalty { l1, l2 }).is_none() {
+            return 0.0;
+        }
+        self.w
+            .iter()
+            .map(|w| (l1 + 0.5 * l2 * w.wide()) * w.wide())
+            .sum()
+    }
+
+    /// W step, rescaling, stopping rule.
+    fn finish_sweep(&mut self) {
+        let records = [
+            self.pass.records(Set::Target),
+            self.pass.records(Set::Background),
+        ];
+        w_step(
+            &self.w,
+            &mut self.w_next,
+            [&records[0], &records[1]],
+            self.w_control,
+        );
+        let sums = column_sums(&self.w_next, padded(self.params.k));
+        if !sums.iter().all(|sum| sum.is_finite()) {
+            self.failed = true;
+            self.phase = Phase::Done;
+            return;
+        }
+        if self.params.scaling == Scaling::Normalised {
+            let alive = |sum: &f64| *sum > 0.0;
+            let up: Vec<f64> = sums
+                .iter()
+                .map(|s| if alive(s) { *s } else { 1.0 })
+                .collect();
+            let down: Vec<f64> = up.iter().map(|s| s.recip()).collect();
+            scale_factors(&mut self.w_next, &down);
+            self.h_next.iter_mut().for_each(|h| scale_factors(h, &up));
+        }
+        let entries = self.w.len() / padded(self.params.k) * self.params.k;
+        self.change = correlation_distance(&self.w, &self.w_next, entries);
+        std::mem::swap(&mut self.w, &mut self.w_next);
+        std::mem::swap(&mut self.h, &mut self.h_next);
+        self.share();
+        self.converged = self.change < self.params.tol;
+        // The record of this sweep is written by the next pass.
+        if self.converged || self.history.len() >= self.params.maxit {
+            self.phase = Phase::Evaluate;
+        }
+    }
+
+    fn share(&mut self) {
+        let factors = padded(self.params.k);
+        self.shared = with_loss!(self.params.loss, loss => loss.shared(&self.w, factors));
+    }
+}

@@ -1,0 +1,54 @@
+//! Drivers: what is fitted, from where, in which order, and when it stops.
+//!
+//! A driver is an object that remembers a fit in progress. Its caller advances it by a small time
+//! budget, again and again, and may look at the model in between.
+
+mod full_batch;
+mod model;
+mod params;
+mod problem;
+mod project;
+mod restarts;
+mod start;
+mod stopping;
+mod w_step;
+
+pub use full_batch::FullBatch;
+pub use model::{Factors, Model, Record};
+pub use params::{Contrast, FitParams, Penalty, Scaling, Size};
+pub use problem::Problem;
+pub use project::{Projection, ProjectionParams};
+pub use restarts::{Outcome, Restarts};
+pub use start::Start;
+pub use stopping::correlation_distance;
+
+use std::time::Duration;
+
+/// How far a driver has come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Start in work, from 0.
+    pub start: usize,
+    /// Number of starts.
+    pub starts: usize,
+    /// Complete sweeps of this start.
+    pub iteration: usize,
+    /// Part of the current pass that is done, 0 to 1.
+    pub fraction: f64,
+    /// Objective of the latest sweep that is evaluated; NaN before the first.
+    pub objective: f64,
+    /// Correlation distance of W in the latest sweep; NaN before the first.
+    pub change: f64,
+    /// Nothing is left to do.
+    pub done: bool,
+}
+
+/// Something that can be advanced by a time budget.
+pub trait Driver {
+    /// Works for about this long and says how far it came. Never longer than the budget by more
+    /// than a few cells' work and one W step.
+    ///
+    /// # Errors
+    /// None once the driver exists, except that threads cannot be had.
+    fn advance(&mut self, budget: Duration) -> Progress;
+}

@@ -1,0 +1,178 @@
+//! Parameters of a fit, checked once.
+
+use super::Problem;
+use crate::loss::LossKind;
+use crate::{Error, Result};
+
+/// Penalties, free of the data's scale.
+///
+/// With `c = 2` for mse (whose updates follow half the sum of squares) and `c = 1` for poisson, the
+/// objective gains `c · (L1 · s₁ · Σ v + L2 · s₂ · Σ v² / 2)`, where the scales `s₁`, `s₂` are such
+/// that a strength of 1 is about as strong as the data term for a typical entry, whatever the unit
+/// and the size of the data (see [`Penalty::absolute`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Penalty {
+    /// Strength on the sum of entries.
+    pub l1: f64,
+    /// Strength on half the sum of squares.
+    pub l2: f64,
+}
+
+impl Penalty {
+    /// `(W, H)` penalties for data divided by `unit`.
+    ///
+    /// With columns of W summing to 1, `μ` the target's mean, `t` its total and `M × N` its size:
+    /// H of mse `s₁ = μ`, `s₂ = 1/M`; H of poisson `s₁ = 1`, `s₂ = N/t`; W of mse `s₁ = μ t / K`,
+    /// `s₂ = t²/(N K²)`; W of poisson `s₁ = t/K`, `s₂ = t M/K`.
+    pub(crate) fn absolute(
+        w: Penalty,
+        h: Penalty,
+        loss: LossKind,
+        size: Size,
+        unit: f64,
+    ) -> (Penalty, Penalty) {
+        let (m, n, k) = (size.features as f64, size.cells as f64, size.k as f64);
+        let total = size.total / unit;
+        let mean = total / (m * n);
+        let (w1, w2, h1, h2) = match loss {
+            LossKind::Mse => (mean * total / k, total * total / (n * k * k), mean, 1.0 / m),
+            LossKind::Poisson => (total / k, total * m / k, 1.0, n / total),
+        };
+        (
+            Penalty {
+                l1: w.l1 * w1,
+                l2: w.l2 * w2,
+            },
+            Penalty {
+                l1: h.l1 * h1,
+                l2: h.l2 * h2,
+            },
+        )
+    }
+
+    pub(crate) fn is_none(self) -> bool {
+        self.l1 == 0.0 && self.l2 == 0.0
+    }
+}
+
+/// The size of a fit's target, which sets the scale of penalties.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Size {
+    /// Number of features.
+    pub features: usize,
+    /// Number of target cells.
+    pub cells: usize,
+    /// Number of factors.
+    pub k: usize,
+    /// Sum of the target.
+    pub total: f64,
+}
+
+/// How the background enters the objective.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Contrast {
+    /// The paper's strength: weight `−α`.
+    Alpha(f64),
+    /// Its scale-free form, `β = α ‖Y‖²/‖X‖²` (mse) or `α ΣY/ΣX` (poisson).
+    Beta(f64),
+    /// The background is explained with this weight: `+λ`.
+    Explain(f64),
+    /// The background is explained with the weight that makes both sets count the same.
+    ExplainBySize,
+}
+
+/// What is done to keep the numbers in range.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Scaling {
+    /// The columns of W are rescaled to sum to 1 after every W step, and positive entries are kept
+    /// above [`crate::real::Real::FLOOR`]. Changes no product W H.
+    Normalised,
+    /// The published algorithm as it is: no rescaling, no floor, this number added to denominators.
+    Plain {
+        /// Added to every denominator (and to Λ with poisson).
+        guard: f64,
+    },
+}
+
+/// Parameters of a fit. [`FitParams::check`] is called by the drivers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FitParams {
+    /// Number of factors.
+    pub k: usize,
+    /// The loss.
+    pub loss: LossKind,
+    /// Signed weight of the background's divergence: `−α` to contrast, `+λ` to explain.
+    pub weight: f64,
+    /// The last so many factors are not available to the background.
+    pub k_target: usize,
+    /// Most sweeps.
+    pub maxit: usize,
+    /// Stops when the correlation distance of W between sweeps falls below this.
+    pub tol: f64,
+    /// Penalty on W.
+    pub w_penalty: Penalty,
+    /// Penalty on H_X and H_Y.
+    pub h_penalty: Penalty,
+    /// How numbers are kept in range.
+    pub scaling: Scaling,
+}
+
+impl FitParams {
+    /// Plain NMF with `k` factors: no background weight, no penalties, 100 sweeps.
+    pub fn new(k: usize, loss: LossKind) -> Self {
+        FitParams {
+            k,
+            loss,
+            weight: 0.0,
+            k_target: 0,
+            maxit: 100,
+            tol: 1e-4,
+            w_penalty: Penalty::default(),
+            h_penalty: Penalty::default(),
+            scaling: Scaling::Normalised,
+        }
+    }
+
+    /// Checks the parameters against each other and the problem.
+    ///
+    /// # Errors
+    /// The first parameter that is out of range.
+    pub fn check(&self, problem: &Problem<'_>) -> Result<()> {
+        let most = problem.target.rows().min(problem.target.columns());
+        within("k", self.k, self.k >= 1 && self.k <= most, || {
+            format!("between 1 and {most}, the smaller side of the target")
+        })?;
+        within("k_target", self.k_target, self.k_target <= self.k, || {
+            format!("between 0 and k = {}", self.k)
+        })?;
+        within("weight", self.weight, self.weight.is_finite(), || {
+            "finite".into()
+        })?;
+        within("tol", self.tol, self.tol >= 0.0, || "at least 0".into())?;
+        for (name, penalty) in [("w penalty", self.w_penalty), ("h penalty", self.h_penalty)] {
+            for value in [penalty.l1, penalty.l2] {
+                within(name, value, value >= 0.0 && value.is_finite(), || {
+                    "finite and at least 0".into()
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn within(
+    name: &'static str,
+    value: impl std::fmt::Display,
+    ok: bool,
+    range: impl Fn() -> String,
+) -> Result<()> {
+    if ok {
+        Ok(())
+    } else {
+        Err(Error::Parameter {
+            name,
+            value: value.to_string(),
+            range: range(),
+        })
+    }
+}

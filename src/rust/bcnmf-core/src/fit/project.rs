@@ -1,0 +1,136 @@
+//! New cells on a fixed basis: H steps to convergence, cell by cell.
+
+use super::model::unpad;
+use super::problem::unit;
+use super::start::{check_values, level, pad, transpose};
+use super::{Driver, Penalty, Progress, Size};
+use crate::Result;
+use crate::backend::{Job, Pass};
+use crate::loss::{Basis, Control, Loss, LossKind, with_loss};
+use crate::matrix::Matrix;
+use crate::real::Real;
+use crate::width::padded;
+use rayon::ThreadPool;
+use std::time::{Duration, Instant};
+
+/// The best non-negative response of each cell to a given W. The problem is convex, every cell
+/// stays in cache until it has converged.
+pub struct Projection<'a, T> {
+    data: Matrix<'a>,
+    pool: ThreadPool,
+    loss: LossKind,
+    k: usize,
+    unit: f64,
+    control: Control<T>,
+    w: Vec<T>,
+    shared: Vec<T>,
+    h: Vec<T>,
+    h_next: Vec<T>,
+    pass: Pass<T>,
+    done: bool,
+}
+
+/// How far a projection goes.
+#[derive(Clone, Copy, Debug)]
+pub struct ProjectionParams {
+    /// The loss.
+    pub loss: LossKind,
+    /// Most H steps a cell.
+    pub maxit: usize,
+    /// A cell is done when no coefficient changes by more than this part of its largest.
+    pub tol: f64,
+    /// Penalty on H, as it was for the fit …
+    pub h_penalty: Penalty,
+    /// … and what scaled it there.
+    pub size: Size,
+}
+
+impl<'a, T: Real> Projection<'a, T> {
+    /// Sets up the projection on `w` (features × factors, column by column).
+    ///
+    /// # Errors
+    /// Data that [`Matrix::check`] refuses, or a `w` of another shape or with bad values.
+    pub fn new(
+        data: Matrix<'a>,
+        w: &[f64],
+        params: ProjectionParams,
+        pool: ThreadPool,
+    ) -> Result<Self> {
+        let summary = pool.install(|| data.check("newdata"))?;
+        let k = params.size.k;
+        check_values("w", w, data.rows(), k)?;
+        let unit = unit(summary.max);
+        let (_, penalty) = Penalty::absolute(
+            Penalty::default(),
+            params.h_penalty,
+            params.loss,
+            params.size,
+            unit,
+        );
+        let w: Vec<T> = pad(&transpose(w, data.rows(), k), k);
+        let h: Vec<T> = level(&summary.column_sums, k, k, unit);
+        Ok(Projection {
+            shared: with_loss!(params.loss, loss => loss.shared(&w, padded(k))),
+            pass: Pass::new([Some(&data), None], params.loss, padded(k), false),
+            control: Control {
+                steps: params.maxit,
+                tolerance: T::of(params.tol),
+                guard: T::TINY,
+                floor: T::FLOOR,
+                l1: T::of(penalty.l1),
+                l2: T::of(penalty.l2),
+            },
+            h_next: h.clone(),
+            loss: params.loss,
+            data,
+            pool,
+            k,
+            unit,
+            w,
+            h,
+            done: false,
+        })
+    }
+
+    /// Factors × cells, column by column, such that `newdata ≈ w · h`.
+    pub fn coefficients(&self) -> Vec<f64> {
+        unpad(&self.h_next, self.k, self.unit)
+    }
+}
+
+impl<T: Real> Driver for Projection<'_, T> {
+    fn advance(&mut self, budget: Duration) -> Progress {
+        let deadline = Instant::now() + budget;
+        let job = Job {
+            loss: self.loss,
+            basis: Basis {
+                w: &self.w,
+                shared: &self.shared,
+            },
+            factors: padded(self.k),
+            scale: self.unit.recip(),
+            control: self.control,
+            stats: false,
+        };
+        let (pass, data, h, h_next) = (&mut self.pass, &self.data, &self.h, &mut self.h_next);
+        self.done = self.done
+            || self.pool.install(|| {
+                pass.run(
+                    &job,
+                    [Some(data), None],
+                    [h, &[]],
+                    [h_next, &mut []],
+                    deadline,
+                )
+            });
+        Progress {
+            start: 0,
+            starts: 1,
+            iteration: usize::from(self.done),
+            fraction: self.pass.fraction(),
+            objective: f64::NAN,
+            change: f64::NAN,
+            done: self.done,
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Starting values.
+
+use super::{Factors, FitParams, Problem};
+use crate::real::Real;
+use crate::width::padded;
+use crate::{Error, Result};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Open01};
+
+/// Where a fit starts.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Start {
+    /// W uniform on (0, 1) from this seed, columns scaled to sum 1; each cell's coefficients equal,
+    /// such that the fitted total of the cell is its total.
+    Seed(u64),
+    /// This W (features × factors, column by column); coefficients as for a seed.
+    Loadings(Vec<f64>),
+    /// These factors; another fit goes on.
+    Factors(Factors),
+}
+
+/// W and both H in working layout: padded, `T`, data divided by `unit`.
+pub(crate) struct Working<T> {
+    pub w: Vec<T>,
+    pub h: [Vec<T>; 2],
+}
+
+impl Start {
+    /// Sets up the working factors.
+    ///
+    /// # Errors
+    /// Given values of another shape, or not finite and non-negative.
+    pub(crate) fn working<T: Real>(
+        &self,
+        problem: &Problem<'_>,
+        params: &FitParams,
+        unit: f64,
+    ) -> Result<Working<T>> {
+        let (rows, k) = (problem.target.rows(), params.k);
+        let cells = [
+            problem.target.columns(),
+            problem.background.as_ref().map_or(0, |y| y.columns()),
+        ];
+        // The last k_target factors do not exist for the background; zeros stay zeros.
+        let available = [k, k - params.k_target];
+        let level = || {
+            let [x, y] = problem.cell_sums();
+            [
+                level(x, k, available[0], unit),
+                level(y, k, available[1], unit),
+            ]
+        };
+        match self {
+            Start::Seed(seed) => {
+                // Counter-based: entry (i, k) is number i·K + k of the seed's stream.
+                let mut rng = ChaCha8Rng::seed_from_u64(*seed);
+                let mut w: Vec<f64> = Open01.sample_iter(&mut rng).take(rows * k).collect();
+                normalise_columns(&mut w, k);
+                Ok(Working {
+                    w: pad(&w, k),
+                    h: level(),
+                })
+            }
+            Start::Loadings(given) => {
+                check_values("the starting w", given, rows, k)?;
+                let mut w = transpose(given, rows, k);
+                normalise_columns(&mut w, k);
+                Ok(Working {
+                    w: pad(&w, k),
+                    h: level(),
+                })
+            }
+            Start::Factors(given) => {
+                check_values("the starting w", &given.w, rows, k)?;
+                check_values("the starting h", &given.h, k, cells[0])?;
+                check_values(
+                    "the starting h_background",
+                    &given.h_background,
+                    k,
+                    cells[1],
+                )?;
+                let w = transpose(&given.w, rows, k);
+                let h = [
+                    (&given.h, available[0]),
+                    (&given.h_background, available[1]),
+                ]
+                .map(|(h, available)| {
+                    let mut h: Vec<f64> = h.iter().map(|h| h / unit).collect();
+                    h.chunks_exact_mut(k)
+                        .for_each(|cell| cell[available..].fill(0.0));
+                    pad(&h, k)
+                });
+                Ok(Working { w: pad(&w, k), h })
+            }
+        }
+    }
+}
+
+/// Each cell's total spread evenly over the first `available` of `k` factors.
+pub(crate) fn level<T: Real>(cell_sums: &[f64], k: usize, available: usize, unit: f64) -> Vec<T> {
+    let mut h = vec![T::zero(); cell_sums.len() * padded(k)];
+    for (cell, sum) in h.chunks_exact_mut(padded(k)).zip(cell_sums) {
+        cell[..available].fill(T::of(sum / unit / available.max(1) as f64));
+    }
+    h
+}
+
+fn normalise_columns(w: &mut [f64], k: usize) {
+    let mut sums = vec![0.0; k];
+    for row in w.chunks_exact(k) {
+        sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += w);
+    }
+    for row in w.chunks_exact_mut(k) {
+        for (w, &sum) in row.iter_mut().zip(&sums) {
+            if sum > 0.0 {
+                *w /= sum;
+            }
+        }
+    }
+}
+
+/// Column by column to row by row.
+pub(crate) fn transpose(w: &[f64], rows: usize, k: usize) -> Vec<f64> {
+    (0..rows * k).map(|at| w[at % k * rows + at / k]).collect()
+}
+
+/// Items of `k` values to padded items in working precision.
+pub(crate) fn pad<T: Real>(items: &[f64], k: usize) -> Vec<T> {
+    let mut out = vec![T::zero(); items.len() / k * padded(k)];
+    for (to, from) in out.chunks_exact_mut(padded(k)).zip(items.chunks_exact(k)) {
+        to.iter_mut()
+            .zip(from)
+            .for_each(|(to, &from)| *to = T::of(from));
+    }
+    out
+}
+
+pub(crate) fn check_values(
+    what: &'static str,
+    values: &[f64],
+    rows: usize,
+    columns: usize,
+) -> Result<()> {
+    if values.len() != rows * columns {
+        return Err(Error::Shape {
+            what,
+            got_rows: values.len() / columns.max(1),
+            got_columns: columns,
+            rows,
+            columns,
+        });
+    }
+    match values.iter().position(|v| !(*v >= 0.0 && v.is_finite())) {
+        None => Ok(()),
+        Some(at) => Err(Error::BadValue {
+            what,
+            kind: "negative or non-finite",
+            count: values
+                .iter()
+                .filter(|v| !(**v >= 0.0 && v.is_finite()))
+                .count(),
+            row: at % rows + 1,
+            column: at / rows + 1,
+            value: values[at],
+        }),
+    }
+}

@@ -1,0 +1,116 @@
+//! The W step: from summed records to new loadings, the same for every loss and weight.
+
+use crate::loss::{Loss, LossKind, floored, with_loss};
+use crate::real::Real;
+use crate::stats::WStats;
+use rayon::prelude::*;
+
+/// What the W step does besides the ratio.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WControl {
+    pub loss: LossKind,
+    /// Padded number of factors.
+    pub factors: usize,
+    /// Signed background weight.
+    pub weight: f64,
+    pub l1: f64,
+    pub l2: f64,
+    pub guard: f64,
+    /// Positive loadings do not fall below this.
+    pub floor: f64,
+}
+
+/// Features of one parallel task.
+const ROWS: usize = 128;
+
+/// Writes the new loadings into `w_next`.
+///
+/// A background that is explained (`weight ≥ 0`) adds its numerator to the numerator and its
+/// denominator to the denominator; one that is contrasted adds each to the other.
+pub(crate) fn w_step<T: Real>(
+    w: &[T],
+    w_next: &mut [T],
+    records: [&[&WStats<T>]; 2],
+    control: WControl,
+) {
+    let factors = control.factors;
+    let denominators = records.map(|records| {
+        let mut sum = records
+            .first()
+            .map_or(Vec::new(), |r| vec![0.0; r.denominator.len()]);
+        for record in records {
+            sum.iter_mut()
+                .zip(&record.denominator)
+                .for_each(|(sum, d)| *sum += d);
+        }
+        sum
+    });
+    w_next
+        .par_chunks_mut(ROWS * factors)
+        .enumerate()
+        .for_each(|(chunk, w_next)| {
+            let mut row = vec![0.0; factors];
+            let mut sums = [
+                [vec![0.0; factors], vec![0.0; factors]],
+                [vec![0.0; factors], vec![0.0; factors]],
+            ];
+            for (i, out) in w_next.chunks_exact_mut(factors).enumerate() {
+                let at = (chunk * ROWS + i) * factors;
+                let old = &w[at..at + factors];
+                row.iter_mut()
+                    .zip(old)
+                    .for_each(|(wide, w)| *wide = w.wide());
+                for ((records, denominator), [p, q]) in
+                    records.iter().zip(&denominators).zip(&mut sums)
+                {
+                    if records.is_empty() {
+                        continue;
+                    }
+                    p.fill(0.0);
+                    for record in *records {
+                        let part = &record.numerator[at..at + factors];
+                        p.iter_mut()
+                            .zip(part)
+                            .for_each(|(sum, part)| *sum += part.wide());
+                    }
+                    with_loss!(control.loss, loss => loss.denominator(denominator, &row, q));
+                }
+                let [[px, qx], [py, qy]] = &sums;
+                let size = control.weight.abs();
+                for k in 0..factors {
+                    let (p, q) = if control.weight >= 0.0 {
+                        (px[k] + size * py[k], qx[k] + size * qy[k])
+                    } else {
+                        (px[k] + size * qy[k], qx[k] + size * py[k])
+                    };
+                    let new = with_loss!(control.loss, loss => {
+                        loss.update(row[k], p, q, control.l1, control.l2, control.guard)
+                    });
+                    out[k] = T::of(floored(new, row[k], p, control.floor));
+                }
+            }
+        });
+}
+
+/// Sum of each factor's loadings, in double.
+pub(crate) fn column_sums<T: Real>(w: &[T], factors: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; factors];
+    for row in w.chunks_exact(factors) {
+        sums.iter_mut()
+            .zip(row)
+            .for_each(|(sum, w)| *sum += w.wide());
+    }
+    sums
+}
+
+/// Multiplies factor `k` of every item by `scale[k]`.
+pub(crate) fn scale_factors<T: Real>(items: &mut [T], scale: &[f64]) {
+    let scale: Vec<T> = scale.iter().map(|&s| T::of(s)).collect();
+    items.par_chunks_mut(1024 * scale.len()).for_each(|chunk| {
+        for item in chunk.chunks_exact_mut(scale.len()) {
+            item.iter_mut()
+                .zip(&scale)
+                .for_each(|(value, &s)| *value *= s);
+        }
+    });
+}

@@ -1,0 +1,165 @@
+//! The losses: one file each, all behind [`Loss`].
+//!
+//! Every step is multiplicative and minimises a majoriser of its objective at the current point
+//! (MM), so for fixed `W` an H step cannot increase `D`, and for fixed `H` a W step cannot increase
+//! `F = D(X ‖ W H_X) + s · D(Y ‖ W H_Y)`, whatever the sign of `s`: the parts of `F` that are concave
+//! in `W` are replaced by their tangents, and the linear parts with a negative sign move to the
+//! numerator (`w ≥ w₀ (1 + log(w/w₀))`).
+
+pub mod mse;
+pub mod poisson;
+
+use crate::real::Real;
+use crate::stats::WStats;
+use crate::width::Width;
+
+/// The losses by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LossKind {
+    /// Sum of squared errors, `‖X − W H‖²`.
+    Mse,
+    /// Generalised Kullback–Leibler divergence, `Σ x log(x/λ) − x + λ`: Poisson counts.
+    Poisson,
+}
+
+impl LossKind {
+    /// The loss of that name ("mse" or "poisson").
+    ///
+    /// # Errors
+    /// If there is none of that name.
+    pub fn from_name(name: &str) -> crate::Result<Self> {
+        match name {
+            "mse" => Ok(LossKind::Mse),
+            "poisson" => Ok(LossKind::Poisson),
+            _ => Err(crate::Error::Parameter {
+                name: "loss",
+                value: format!("\"{name}\""),
+                range: "\"mse\" or \"poisson\"".into(),
+            }),
+        }
+    }
+
+    /// The factor between the penalties' gradient and the divergence's: the mse updates follow
+    /// half the sum of squares.
+    pub(crate) fn penalty_factor(self) -> f64 {
+        match self {
+            LossKind::Mse => 2.0,
+            LossKind::Poisson => 1.0,
+        }
+    }
+}
+
+/// Calls `$call` with `$loss` bound to the loss of kind `$kind`.
+macro_rules! with_loss {
+    ($kind:expr, $loss:ident => $call:expr) => {
+        match $kind {
+            $crate::loss::LossKind::Mse => {
+                let $loss = $crate::loss::mse::Mse;
+                $call
+            }
+            $crate::loss::LossKind::Poisson => {
+                let $loss = $crate::loss::poisson::Poisson;
+                $call
+            }
+        }
+    };
+}
+pub(crate) use with_loss;
+
+/// How H steps are taken on one cell.
+#[derive(Clone, Copy, Debug)]
+pub struct Control<T> {
+    /// H steps taken on a cell while it is in cache; 0 only evaluates the divergence.
+    pub steps: usize,
+    /// Further steps end when no coefficient changed by more than this part of the largest.
+    pub tolerance: T,
+    /// Added to denominators.
+    pub guard: T,
+    /// Positive coefficients do not fall below this.
+    pub floor: T,
+    /// Penalty on the sum of a cell's coefficients.
+    pub l1: T,
+    /// Penalty on half their sum of squares.
+    pub l2: T,
+}
+
+/// What a sweep needs of `W`: the loadings and what the loss derives from them once a sweep.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis<'w, T> {
+    /// Features × factors, row by row, padded.
+    pub w: &'w [T],
+    /// [`Loss::shared`] of these loadings.
+    pub shared: &'w [T],
+}
+
+/// One loss: a column of data and a basis give an updated column of `H` and an additive record.
+///
+/// `column` yields the non-zero entries of a cell, `h` its coefficients. Factors are padded (see
+/// [`crate::width`]).
+pub trait Loss: Copy + Send + Sync {
+    /// What all columns need of `W` beside `W`: `WᵀW` (mse) or column sums (poisson).
+    fn shared<T: Real>(self, w: &[T], factors: usize) -> Vec<T>;
+
+    /// Takes `control.steps` H steps on one cell, in place, and returns the divergence that the
+    /// cell had *before* them.
+    fn h_step<T: Real, K: Width>(
+        self,
+        width: K,
+        basis: Basis<'_, T>,
+        column: impl Iterator<Item = (usize, T)> + Clone,
+        h: &mut [T],
+        control: &Control<T>,
+    ) -> f64;
+
+    /// Entries of the record's denominator.
+    fn denominator_len(self, factors: usize) -> usize;
+
+    /// Adds one cell to the record, with the basis and the cell's new coefficients.
+    fn w_stats<T: Real, K: Width>(
+        self,
+        width: K,
+        basis: Basis<'_, T>,
+        column: impl Iterator<Item = (usize, T)> + Clone,
+        h: &[T],
+        guard: T,
+        stats: &mut WStats<T>,
+    );
+
+    /// The denominator of one feature's W step, from the summed record and the feature's loadings.
+    fn denominator(self, record: &[f64], w_row: &[f64], out: &mut [f64]);
+
+    /// The minimiser of the majoriser: `value · numerator / denominator` when there is no penalty.
+    fn update<T: Real>(self, value: T, numerator: T, denominator: T, l1: T, l2: T, guard: T) -> T;
+}
+
+/// Keeps a positive value above the floor while something pulls it up; what is zero, or pulled by
+/// nothing, becomes or stays exactly zero.
+#[inline(always)]
+pub(crate) fn floored<T: Real>(new: T, old: T, numerator: T, floor: T) -> T {
+    if new < floor && old > T::zero() && numerator > T::zero() {
+        floor
+    } else {
+        new
+    }
+}
+
+/// Applies `update` to all coefficients of a cell; true when they changed by no more than the
+/// tolerance.
+#[inline(always)]
+pub(crate) fn update_cell<T: Real>(
+    loss: impl Loss,
+    h: &mut [T],
+    numerator: &[T],
+    denominator: &[T],
+    control: &Control<T>,
+) -> bool {
+    let (mut largest, mut change) = (T::zero(), T::zero());
+    for ((h, &p), &q) in h.iter_mut().zip(numerator).zip(denominator) {
+        let new = loss.update(*h, p, q, control.l1, control.l2, control.guard);
+        let new = floored(new, *h, p, control.floor);
+        change = change.max((new - *h).abs());
+        largest = largest.max(new);
+        *h = new;
+    }
+    change <= control.tolerance * largest
+}

@@ -1,0 +1,125 @@
+//! Squared error, `D = ‖X − W H‖²`.
+//!
+//! H ∘ (WᵀX) / (WᵀW H) and W ∘ (X Hᵀ) / (W H Hᵀ): Lee & Seung 2001; with contrast, arXiv 2602.22387.
+//! Nothing of the size of X is formed: zeros enter through `WᵀW` and `H Hᵀ`.
+
+use super::{Basis, Control, Loss, update_cell};
+use crate::real::Real;
+use crate::stats::WStats;
+use crate::width::{Width, add_scaled, dot_wide};
+
+/// The squared error.
+#[derive(Clone, Copy, Debug)]
+pub struct Mse;
+
+impl Loss for Mse {
+    fn shared<T: Real>(self, w: &[T], factors: usize) -> Vec<T> {
+        let mut gram = vec![0.0; factors * factors];
+        for row in w.chunks_exact(factors) {
+            add_outer(&mut gram, row);
+        }
+        gram.into_iter().map(T::of).collect()
+    }
+
+    #[inline(always)]
+    fn h_step<T: Real, K: Width>(
+        self,
+        width: K,
+        basis: Basis<'_, T>,
+        column: impl Iterator<Item = (usize, T)> + Clone,
+        h: &mut [T],
+        control: &Control<T>,
+    ) -> f64 {
+        let mut wx = width.zeros::<T>();
+        let mut squares = 0.0;
+        for (i, x) in column.clone() {
+            add_scaled(wx.as_mut(), x, width.row(basis.w, i));
+            squares += x.wide() * x.wide();
+        }
+        let mut gh = gram_times(width, basis.shared, h);
+        let fit = dot_wide(gh.as_ref(), h);
+        let mut divergence = squares - 2.0 * dot_wide(wx.as_ref(), h) + fit;
+        // Subtraction has lost half of the digits: look at the residuals themselves.
+        if divergence < squares * T::epsilon().wide().sqrt() {
+            divergence = residual_squares(width, basis.w, column, h);
+        }
+        for step in 0..control.steps {
+            if step > 0 {
+                gh = gram_times(width, basis.shared, h);
+            }
+            if update_cell(self, h, wx.as_ref(), gh.as_ref(), control) {
+                break;
+            }
+        }
+        divergence
+    }
+
+    fn denominator_len(self, factors: usize) -> usize {
+        factors * factors
+    }
+
+    #[inline(always)]
+    fn w_stats<T: Real, K: Width>(
+        self,
+        width: K,
+        _basis: Basis<'_, T>,
+        column: impl Iterator<Item = (usize, T)> + Clone,
+        h: &[T],
+        _guard: T,
+        stats: &mut WStats<T>,
+    ) {
+        for (i, x) in column {
+            add_scaled(width.row_mut(&mut stats.numerator, i), x, h);
+        }
+        add_outer(&mut stats.denominator, h);
+    }
+
+    fn denominator(self, record: &[f64], w_row: &[f64], out: &mut [f64]) {
+        out.fill(0.0);
+        for (row, &w) in record.chunks_exact(out.len()).zip(w_row) {
+            add_scaled(out, w, row);
+        }
+    }
+
+    #[inline(always)]
+    fn update<T: Real>(self, value: T, numerator: T, denominator: T, l1: T, l2: T, guard: T) -> T {
+        value * numerator / (denominator + l1 + l2 * value + guard)
+    }
+}
+
+#[inline(always)]
+fn gram_times<T: Real, K: Width>(width: K, gram: &[T], h: &[T]) -> K::Vector<T> {
+    let mut product = width.zeros::<T>();
+    for (k, &h) in h.iter().enumerate() {
+        add_scaled(product.as_mut(), h, width.row(gram, k));
+    }
+    product
+}
+
+#[inline(always)]
+fn add_outer<T: Real>(gram: &mut [f64], v: &[T]) {
+    for (row, &a) in gram.chunks_exact_mut(v.len()).zip(v) {
+        for (sum, &b) in row.iter_mut().zip(v) {
+            *sum += a.wide() * b.wide();
+        }
+    }
+}
+
+/// `‖x − W h‖²` entry by entry: features × factors operations, for cells fitted almost exactly.
+#[inline(always)]
+fn residual_squares<T: Real, K: Width>(
+    width: K,
+    w: &[T],
+    column: impl Iterator<Item = (usize, T)>,
+    h: &[T],
+) -> f64 {
+    let mut column = column.peekable();
+    let mut sum = 0.0;
+    for i in 0..w.len() / width.len() {
+        let x = column
+            .next_if(|&(at, _)| at == i)
+            .map_or(0.0, |(_, x)| x.wide());
+        sum += (x - dot_wide(width.row(w, i), h)).powi(2);
+    }
+    sum
+}

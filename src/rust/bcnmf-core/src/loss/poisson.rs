@@ -1,0 +1,120 @@
+//! Generalised Kullback–Leibler divergence, `D = Σ x log(x/λ) − x + λ` with `Λ = W H`.
+//!
+//! H ∘ Wᵀ(X/Λ) / Wᵀ1 and W ∘ (X/Λ)Hᵀ / 1Hᵀ: Lee & Seung 2001; with contrast, arXiv 2602.22387.
+//! `X/Λ` is needed at the non-zeros only, and `Σ λ` comes from column sums of `W`.
+
+use super::{Basis, Control, Loss, update_cell};
+use crate::real::Real;
+use crate::stats::WStats;
+use crate::width::{Width, add_scaled, dot, dot_wide};
+
+/// The Poisson log-likelihood, up to a constant.
+#[derive(Clone, Copy, Debug)]
+pub struct Poisson;
+
+impl Loss for Poisson {
+    fn shared<T: Real>(self, w: &[T], factors: usize) -> Vec<T> {
+        let mut sums = vec![0.0; factors];
+        for row in w.chunks_exact(factors) {
+            for (sum, &w) in sums.iter_mut().zip(row) {
+                *sum += w.wide();
+            }
+        }
+        sums.into_iter().map(T::of).collect()
+    }
+
+    #[inline(always)]
+    fn h_step<T: Real, K: Width>(
+        self,
+        width: K,
+        basis: Basis<'_, T>,
+        column: impl Iterator<Item = (usize, T)> + Clone,
+        h: &mut [T],
+        control: &Control<T>,
+    ) -> f64 {
+        let mut wr = width.zeros::<T>();
+        let mut divergence = dot_wide(basis.shared, h);
+        for (i, x) in column.clone() {
+            let row = width.row(basis.w, i);
+            let rate = dot(row, h);
+            divergence += deviance(x, rate);
+            add_scaled(wr.as_mut(), ratio(x, rate, control.guard), row);
+        }
+        for step in 0..control.steps {
+            if step > 0 {
+                wr = width.zeros();
+                for (i, x) in column.clone() {
+                    let row = width.row(basis.w, i);
+                    add_scaled(wr.as_mut(), ratio(x, dot(row, h), control.guard), row);
+                }
+            }
+            if update_cell(self, h, wr.as_ref(), basis.shared, control) {
+                break;
+            }
+        }
+        divergence
+    }
+
+    fn denominator_len(self, factors: usize) -> usize {
+        factors
+    }
+
+    #[inline(always)]
+    fn w_stats<T: Real, K: Width>(
+        self,
+        width: K,
+        basis: Basis<'_, T>,
+        column: impl Iterator<Item = (usize, T)> + Clone,
+        h: &[T],
+        guard: T,
+        stats: &mut WStats<T>,
+    ) {
+        for (i, x) in column {
+            let r = ratio(x, dot(width.row(basis.w, i), h), guard);
+            add_scaled(width.row_mut(&mut stats.numerator, i), r, h);
+        }
+        for (sum, &h) in stats.denominator.iter_mut().zip(h) {
+            *sum += h.wide();
+        }
+    }
+
+    fn denominator(self, record: &[f64], _w_row: &[f64], out: &mut [f64]) {
+        out.copy_from_slice(record);
+    }
+
+    /// With an L2 penalty the majoriser `−a log h + b h + l2 h²/2` has its minimum at the positive
+    /// root of `l2 h² + b h − a`.
+    #[inline(always)]
+    fn update<T: Real>(self, value: T, numerator: T, denominator: T, l1: T, l2: T, guard: T) -> T {
+        let a = value * numerator;
+        let b = denominator + l1 + guard;
+        if l2 > T::zero() {
+            let two = T::one() + T::one();
+            two * a / (b + (b * b + two * two * l2 * a).sqrt())
+        } else {
+            a / b
+        }
+    }
+}
+
+/// `x / λ`. Where λ is zero so is every product this ratio is multiplied with.
+#[inline(always)]
+fn ratio<T: Real>(x: T, rate: T, guard: T) -> T {
+    if rate > T::zero() {
+        x / (rate + guard)
+    } else {
+        T::zero()
+    }
+}
+
+/// `x log(x/λ) − x` with λ kept above zero, so that an impossible count costs much but not ∞.
+#[inline(always)]
+fn deviance<T: Real>(x: T, rate: T) -> f64 {
+    let x = x.wide();
+    // A value can round to zero when it is read in single precision.
+    if x > 0.0 {
+        x * (x / rate.wide().max(f64::MIN_POSITIVE)).ln() - x
+    } else {
+        0.0
+    }
+}

@@ -1,0 +1,104 @@
+//! Compressed sparse columns: the slots of a `dgCMatrix`, read in place.
+
+use super::Columns;
+use crate::{Error, Result};
+use sprs::CsMatViewI;
+
+/// A sparse matrix by columns with 32-bit indices.
+#[derive(Clone, Debug)]
+pub struct Csc<'a> {
+    view: CsMatViewI<'a, f64, i32, i32>,
+}
+
+impl<'a> Csc<'a> {
+    /// Borrows the slots `p`, `i` and `x` of a `dgCMatrix` (features × cells).
+    ///
+    /// # Errors
+    /// If they contradict each other: lengths, `p` that decreases, `i` out of range or unsorted.
+    pub fn new(
+        rows: usize,
+        columns: usize,
+        p: &'a [i32],
+        i: &'a [i32],
+        x: &'a [f64],
+        what: &'static str,
+    ) -> Result<Self> {
+        let corrupt = |why: String| Error::CorruptSparse { what, why };
+        if p.len() != columns + 1 {
+            let (n, need) = (p.len(), columns + 1);
+            return Err(corrupt(format!("slot p has length {n}, not {need}")));
+        }
+        if i.len() != x.len() {
+            let (n, m) = (i.len(), x.len());
+            return Err(corrupt(format!("slot i has length {n}, slot x {m}")));
+        }
+        // Looked at before sprs does: it turns pointers into sizes first.
+        if p[0] != 0 || p.windows(2).any(|w| w[1] < w[0]) {
+            return Err(corrupt("slot p does not increase from 0".into()));
+        }
+        if p[columns] as usize != i.len() {
+            let (end, n) = (p[columns], i.len());
+            return Err(corrupt(format!(
+                "slot p ends at {end}, but {n} values are stored"
+            )));
+        }
+        if let Some(&index) = i.iter().find(|&&r| r < 0 || r as usize >= rows) {
+            return Err(corrupt(format!(
+                "slot i holds {index}, outside 0 to {}",
+                rows as i64 - 1
+            )));
+        }
+        let view = CsMatViewI::try_new_csc((rows, columns), p, i, x)
+            .map_err(|(_, _, _, e)| corrupt(e.to_string()))?;
+        Ok(Csc { view })
+    }
+}
+
+impl Columns for Csc<'_> {
+    fn rows(&self) -> usize {
+        self.view.rows()
+    }
+    fn columns(&self) -> usize {
+        self.view.cols()
+    }
+    #[inline(always)]
+    fn column(&self, j: usize) -> impl Iterator<Item = (usize, f64)> + Clone {
+        let range = self.stored_before(j)..self.stored_before(j + 1);
+        let index = &self.view.indices()[range.clone()];
+        let value = &self.view.data()[range];
+        index
+            .iter()
+            .zip(value)
+            .map(|(&i, &x)| (i as usize, x))
+            .filter(|&(_, x)| x != 0.0)
+    }
+    #[inline(always)]
+    fn stored_before(&self, j: usize) -> usize {
+        self.view.indptr().raw_storage()[j] as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contradicting_slots_are_named() {
+        let x = [1.0, 2.0];
+        let bad = |p: &[i32], i: &[i32], word: &str| {
+            let error = Csc::new(3, 2, p, i, &x, "target")
+                .expect_err(word)
+                .to_string();
+            assert!(error.contains(word), "{error}");
+        };
+        bad(&[0, 1], &[0, 1], "length 2, not 3");
+        bad(&[0, 1, 2], &[0], "slot i has length 1");
+        bad(&[0, 2, 1], &[0, 1], "does not increase");
+        bad(&[1, 1, 2], &[0, 1], "does not increase");
+        bad(&[0, 1, 3], &[0, 1], "ends at 3");
+        bad(&[0, 1, 2], &[0, 3], "holds 3");
+        bad(&[0, 1, 2], &[-1, 1], "holds -1");
+        bad(&[0, 2, 2], &[1, 0], "");
+        assert!(Csc::new(3, 2, &[0, 1, 2], &[0, 2], &x, "target").is_ok());
+    }
+}

@@ -1,0 +1,121 @@
+//! What a block of data is: features × cells, columns contiguous, values in double as R has them.
+//!
+//! A column is an iterator over its `(feature, value)` pairs with value ≠ 0, whether it is stored
+//! dense or sparse. Losses see nothing else, so both give the same bits.
+
+mod check;
+mod csc;
+mod dense;
+
+pub use check::Summary;
+pub use csc::Csc;
+pub use dense::Dense;
+
+use std::ops::Range;
+
+/// Columns of non-negative data, borrowed.
+pub trait Columns: Sync {
+    /// Number of features.
+    fn rows(&self) -> usize;
+    /// Number of cells.
+    fn columns(&self) -> usize;
+    /// The non-zero entries of cell `j`, by increasing feature.
+    fn column(&self, j: usize) -> impl Iterator<Item = (usize, f64)> + Clone;
+    /// Upper bound of the non-zero entries in cells before `j`.
+    fn stored_before(&self, j: usize) -> usize;
+}
+
+/// A target or background matrix, borrowed.
+#[derive(Clone, Debug)]
+pub enum Matrix<'a> {
+    /// Column-major dense.
+    Dense(Dense<'a>),
+    /// Compressed sparse columns.
+    Csc(Csc<'a>),
+}
+
+/// Calls `$call` with `$block` bound to the concrete storage.
+macro_rules! with_columns {
+    ($matrix:expr, $block:ident => $call:expr) => {
+        match $matrix {
+            $crate::matrix::Matrix::Dense($block) => $call,
+            $crate::matrix::Matrix::Csc($block) => $call,
+        }
+    };
+}
+pub(crate) use with_columns;
+
+impl Matrix<'_> {
+    /// Number of features.
+    pub fn rows(&self) -> usize {
+        with_columns!(self, block => block.rows())
+    }
+    /// Number of cells.
+    pub fn columns(&self) -> usize {
+        with_columns!(self, block => block.columns())
+    }
+    /// Upper bound of the number of non-zero entries.
+    pub fn stored(&self) -> usize {
+        with_columns!(self, block => block.stored_before(block.columns()))
+    }
+
+    /// Cuts the cells into consecutive ranges of about equal work.
+    ///
+    /// The cut depends on the data alone, never on the number of threads: each range is summed on
+    /// its own and the sums are added in order, which is what makes threads reproducible. A range
+    /// holds at least 32 stored values a feature, so that adding the sums up stays cheap.
+    pub fn stripes(&self) -> Vec<Range<usize>> {
+        let (rows, columns, stored) = (self.rows(), self.columns(), self.stored());
+        let count = (stored / (32 * rows.max(1)))
+            .clamp(1, MOST_STRIPES)
+            .min(columns.max(1));
+        // A column costs something even when it is empty.
+        let work = |j: usize| with_columns!(self, block => block.stored_before(j)) + 4 * j;
+        let total = work(columns);
+        let mut ends: Vec<usize> = (1..count)
+            .map(|s| partition_point(columns, |j| work(j) < total / count * s))
+            .collect();
+        ends.push(columns);
+        let mut start = 0;
+        ends.into_iter()
+            .map(|end| {
+                let range = start..end.max(start);
+                start = range.end;
+                range
+            })
+            .collect()
+    }
+}
+
+const MOST_STRIPES: usize = 32;
+
+fn partition_point(n: usize, below: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, n);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if below(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array2, ShapeBuilder};
+
+    #[test]
+    fn stripes_cover_every_column_once() {
+        for columns in [1, 2, 63, 700] {
+            let x = Array2::<f64>::ones((3, columns).f());
+            let matrix = Matrix::Dense(Dense::new(x.view()).expect("column-major"));
+            let stripes = matrix.stripes();
+            assert_eq!(stripes[0].start, 0);
+            assert_eq!(stripes.last().map(|r| r.end), Some(columns));
+            assert!(stripes.windows(2).all(|w| w[0].end == w[1].start));
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Target and background counts with planted programs.
+
+use crate::{Error, Result};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::weighted::WeightedAliasIndex;
+use rand_distr::{Distribution, Gamma, LogNormal, Poisson};
+
+/// What to simulate.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Simulation {
+    /// Number of features.
+    pub features: usize,
+    /// Number of target cells.
+    pub target: usize,
+    /// Number of background cells.
+    pub background: usize,
+    /// Programs used by target and background.
+    pub k_shared: usize,
+    /// Programs used by the target alone.
+    pub k_target: usize,
+    /// Expected part of a target cell's counts that comes from target-only programs, 0 to 1.
+    pub share: f64,
+    /// Mean counts of a cell.
+    pub depth: f64,
+    /// Standard deviation of the log of a cell's depth.
+    pub depth_sd: f64,
+    /// Shape of the Gamma law of loadings: small is sparse.
+    pub loading_shape: f64,
+    /// Shape of the Gamma law of a cell's use of programs: small means one program a cell.
+    pub use_shape: f64,
+    /// Seed of the generator.
+    pub seed: u64,
+}
+
+/// Counts by compressed columns.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Counts {
+    /// Start of each column, then the end.
+    pub p: Vec<i32>,
+    /// Features, from 0, increasing within a column.
+    pub i: Vec<i32>,
+    /// Counts.
+    pub x: Vec<f64>,
+}
+
+/// Simulated data and the truth behind them: the expectation of a set is `w · h`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Simulated {
+    /// Features × target cells.
+    pub target: Counts,
+    /// Features × background cells.
+    pub background: Counts,
+    /// Features × programs, column by column, columns sum to 1; target-only programs last.
+    pub w: Vec<f64>,
+    /// Programs × target cells, column by column: expected counts.
+    pub h: Vec<f64>,
+    /// Programs × background cells; zero for target-only programs.
+    pub h_background: Vec<f64>,
+}
+
+impl Simulation {
+    /// Draws loadings, then cell by cell depth, use and counts. Each cell has a stream of its own,
+    /// so cell `j` does not depend on how many there are.
+    ///
+    /// The counts of a program in a cell are multinomial given their Poisson total, which is the
+    /// same as independent Poisson counts and costs one draw a count instead of one an entry.
+    ///
+    /// # Errors
+    /// A size of zero, a share outside 0 to 1, a depth or shape that is not positive, or more than
+    /// 2³¹ − 1 values.
+    pub fn run(&self) -> Result<Simulated> {
+        self.check()?;
+        let k = self.k_shared + self.k_target;
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let loading = gamma(self.loading_shape)?;
+        let mut w: Vec<f64> = loading
+            .sample_iter(&mut rng)
+            .take(self.features * k)
+            .collect();
+        for column in w.chunks_exact_mut(self.features) {
+            normalise(column);
+        }
+        let genes: Vec<WeightedAliasIndex<f64>> = w
+            .chunks_exact(self.features)
+            .map(|column| {
+                WeightedAliasIndex::new(column.to_vec())
+                    .map_err(|e| out("loading_shape", self.loading_shape, &e.to_string()))
+            })
+            .collect::<Result<_>>()?;
+        let mut draw =
+            |cells: usize, first_stream: u64, share: f64| -> Result<(Counts, Vec<f64>)> {
+                let mut counts = Counts {
+                    p: vec![0],
+                    ..Counts::default()
+                };
+                let mut h = Vec::with_capacity(cells * k);
+                let mut column = vec![0u32; self.features];
+                for j in 0..cells {
+                    rng.set_stream(first_stream + 2 * j as u64);
+                    rng.set_word_pos(0);
+                    let cell = self.expected_use(&mut rng, share)?;
+                    for (program, &mean) in genes.iter().zip(&cell) {
+                        if mean > 0.0 {
+                            let total = Poisson::new(mean)
+                                .map_err(|e| out("depth", mean, &e.to_string()))?;
+                            for _ in 0..total.sample(&mut rng) as u64 {
+                                column[program.sample(&mut rng)] += 1;
+                            }
+                        }
+                    }
+                    h.extend(cell);
+                    for (i, count) in column.iter_mut().enumerate() {
+                        if *count > 0 {
+                            counts.i.push(i as i32);
+                            counts.x.push(f64::from(*count));
+                            *count = 0;
+                        }
+                    }
+                    let end = i32::try_from(counts.x.len())
+                        .map_err(|_| out("depth", self.depth, "fewer than 2^31 values in all"))?;
+                    counts.p.push(end);
+                }
+                Ok((counts, h))
+            };
+        let share = if self.k_target == 0 { 0.0 } else { self.share };
+        let share = if self.k_shared == 0 { 1.0 } else { share };
+        let (target, h) = draw(self.target, 1, share)?;
+        let (background, h_background) = draw(self.background, 2, 0.0)?;
+        Ok(Simulated {
+            target,
+            background,
+            w,
+            h,
+            h_background,
+        })
+    }
+
+    /// Expected counts of each program in one cell.
+    fn expected_use(&self, rng: &mut ChaCha8Rng, share: f64) -> Result<Vec<f64>> {
+        // The mean of the log-normal is exp(sd²/2); divided out so that `depth` is the mean.
+        let spread = LogNormal::new(-0.5 * self.depth_sd.powi(2), self.depth_sd)
+            .map_err(|e| out("depth_sd", self.depth_sd, &e.to_string()))?;
+        let depth = self.depth * spread.sample(rng);
+        let law = gamma(self.use_shape)?;
+        let mut cell: Vec<f64> = law
+            .sample_iter(rng)
+            .take(self.k_shared + self.k_target)
+            .collect();
+        let (shared, own) = cell.split_at_mut(self.k_shared);
+        normalise(shared);
+        normalise(own);
+        shared.iter_mut().for_each(|u| *u *= depth * (1.0 - share));
+        own.iter_mut().for_each(|u| *u *= depth * share);
+        Ok(cell)
+    }
+
+    fn check(&self) -> Result<()> {
+        let sizes = [
+            ("n_features", self.features),
+            ("n_target", self.target),
+            ("k_shared + k_target", self.k_shared + self.k_target),
+        ];
+        for (name, size) in sizes {
+            if size == 0 || size > i32::MAX as usize {
+                return Err(out(name, size as f64, "between 1 and 2^31 - 1"));
+            }
+        }
+        if self.background > 0 && self.k_shared == 0 {
+            return Err(out(
+                "k_shared",
+                0.0,
+                "at least 1 when there is a background",
+            ));
+        }
+        if !(0.0..=1.0).contains(&self.share) {
+            return Err(out("share", self.share, "between 0 and 1"));
+        }
+        for (name, value) in [
+            ("depth", self.depth),
+            ("loading_shape", self.loading_shape),
+            ("use_shape", self.use_shape),
+        ] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(out(name, value, "positive and finite"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn out(name: &'static str, value: f64, range: &str) -> Error {
+    Error::Parameter {
+        name,
+        value: value.to_string(),
+        range: range.into(),
+    }
+}
+
+fn gamma(shape: f64) -> Result<Gamma<f64>> {
+    Gamma::new(shape, 1.0).map_err(|e| out("shape", shape, &e.to_string()))
+}
+
+/// Scales to sum 1; all zeros (a tiny shape can underflow) become uniform.
+fn normalise(values: &mut [f64]) {
+    let sum: f64 = values.iter().sum();
+    let n = values.len() as f64;
+    values
+        .iter_mut()
+        .for_each(|v| *v = if sum > 0.0 { *v / sum } else { 1.0 / n });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn small() -> Simulation {
+        Simulation {
+            features: 50,
+            target: 400,
+            background: 300,
+            k_shared: 3,
+            k_target: 2,
+            share: 0.25,
+            depth: 200.0,
+            depth_sd: 0.3,
+            loading_shape: 0.3,
+            use_shape: 0.5,
+            seed: 1,
+        }
+    }
+
+    #[test]
+    fn totals_and_shares_are_as_asked() {
+        let sim = small().run().expect("valid");
+        let depth = sim.target.x.iter().sum::<f64>() / 400.0;
+        assert!((depth / 200.0 - 1.0).abs() < 0.06, "{depth}");
+        let own: f64 = sim.h.chunks_exact(5).map(|cell| cell[3] + cell[4]).sum();
+        assert!((own / sim.h.iter().sum::<f64>() - 0.25).abs() < 1e-12);
+        assert!(
+            sim.h_background
+                .chunks_exact(5)
+                .all(|cell| cell[3..] == [0.0, 0.0])
+        );
+        assert_eq!(sim.target.p.len(), 401);
+        assert!(
+            sim.w
+                .chunks_exact(50)
+                .all(|w| (w.iter().sum::<f64>() - 1.0).abs() < 1e-12)
+        );
+    }
+
+    #[test]
+    fn a_cell_does_not_depend_on_the_number_of_cells() {
+        let few = Simulation {
+            target: 10,
+            ..small()
+        }
+        .run()
+        .expect("valid");
+        let many = small().run().expect("valid");
+        assert_eq!(few.target.x[..], many.target.x[..few.target.x.len()]);
+        assert_eq!(few.background, many.background);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for bad in [
+            Simulation {
+                features: 0,
+                ..small()
+            },
+            Simulation {
+                target: 0,
+                ..small()
+            },
+            Simulation {
+                k_shared: 0,
+                ..small()
+            },
+            Simulation {
+                share: 1.5,
+                ..small()
+            },
+            Simulation {
+                depth: -1.0,
+                ..small()
+            },
+            Simulation {
+                use_shape: f64::NAN,
+                ..small()
+            },
+            Simulation {
+                depth_sd: f64::NAN,
+                ..small()
+            },
+        ] {
+            assert!(bad.run().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Shared by the integration tests. Not every test file uses every helper.
+#![allow(dead_code)]
+
+pub mod scenario;
+
+use bcnmf_core::fit::{Factors, FitParams, FullBatch, Penalty, Problem};
+use bcnmf_core::matrix::{Csc, Dense};
+use bcnmf_core::real::Real;
+use bcnmf_core::{LossKind, Matrix, Start};
+use ndarray::{Array2, ShapeBuilder};
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A sparse copy of a dense matrix that owns its slots.
+pub struct Sparse {
+    rows: usize,
+    columns: usize,
+    p: Vec<i32>,
+    i: Vec<i32>,
+    x: Vec<f64>,
+}
+
+impl Sparse {
+    pub fn from_dense(x: &Array2<f64>) -> Self {
+        let (rows, columns) = x.dim();
+        let mut sparse = Sparse {
+            rows,
+            columns,
+            p: vec![0],
+            i: vec![],
+            x: vec![],
+        };
+        for column in x.columns() {
+            for (i, &x) in column.iter().enumerate().filter(|(_, x)| **x != 0.0) {
+                sparse.i.push(i as i32);
+                sparse.x.push(x);
+            }
+            sparse.p.push(sparse.x.len() as i32);
+        }
+        sparse
+    }
+
+    /// The same matrix with its zeros stored too.
+    pub fn with_zeros(x: &Array2<f64>) -> Self {
+        let (rows, columns) = x.dim();
+        Sparse {
+            rows,
+            columns,
+            p: (0..=columns).map(|j| (j * rows) as i32).collect(),
+            i: (0..rows * columns).map(|at| (at % rows) as i32).collect(),
+            x: flat(x),
+        }
+    }
+
+    pub fn view(&self) -> Matrix<'_> {
+        let Sparse {
+            rows,
+            columns,
+            p,
+            i,
+            x,
+        } = self;
+        Matrix::Csc(Csc::new(*rows, *columns, p, i, x, "target").expect("valid slots"))
+    }
+}
+
+pub fn dense(x: &Array2<f64>) -> Matrix<'_> {
+    Matrix::Dense(Dense::new(x.view()).expect("column-major"))
+}
+
+/// Column-major copy.
+pub fn fortran(x: &Array2<f64>) -> Array2<f64> {
+    let mut out = Array2::zeros(x.dim().f());
+    out.assign(x);
+    out
+}
+
+/// Column by column values as a matrix.
+pub fn matrix(values: &[f64], rows: usize) -> Array2<f64> {
+    Array2::from_shape_vec((rows, values.len() / rows).f(), values.to_vec()).expect("full columns")
+}
+
+pub fn flat(x: &Array2<f64>) -> Vec<f64> {
+    x.t().iter().copied().collect()
+}
+
+pub fn factors(w: &Array2<f64>, h: &Array2<f64>, y: Option<&Array2<f64>>) -> Factors {
+    Factors {
+        w: flat(w),
+        h: flat(h),
+        h_background: y.map(flat).unwrap_or_default(),
+    }
+}
+
+/// Runs a fit to its end.
+pub fn run<'a, T: Real>(
+    target: Matrix<'a>,
+    background: Option<Matrix<'a>>,
+    params: &FitParams,
+    start: &Start,
+) -> FullBatch<'a, T> {
+    let problem = Arc::new(Problem::new(target, background).expect("valid data"));
+    let mut fit = FullBatch::<T>::new(problem, params.clone(), start).expect("valid parameters");
+    assert!(fit.advance(Instant::now() + Duration::from_secs(600)));
+    fit
+}
+
+/// `D(X ‖ Λ)` written down naively, in double.
+pub fn divergence(loss: LossKind, x: &Array2<f64>, rate: &Array2<f64>) -> f64 {
+    x.iter()
+        .zip(rate)
+        .map(|(&x, &l)| match loss {
+            LossKind::Mse => (x - l).powi(2),
+            LossKind::Poisson if x == 0.0 => l,
+            LossKind::Poisson => x * log_ratio(x, l) - x + l,
+        })
+        .sum()
+}
+
+/// `log(x/λ)` with λ kept above zero.
+fn log_ratio(x: f64, rate: f64) -> f64 {
+    x.ln() - rate.max(f64::MIN_POSITIVE).ln()
+}
+
+/// The product `w · h` of factors stored column by column.
+pub fn product(w: &[f64], h: &[f64], k: usize) -> Array2<f64> {
+    matrix(w, w.len() / k).dot(&matrix(h, k))
+}
+
+/// The penalties' scales `[w₁, w₂, h₁, h₂]`, from the equations in the documentation of
+/// [`bcnmf_core::fit::Penalty`].
+fn penalty_scales(loss: LossKind, x: &Array2<f64>, k: usize) -> [f64; 4] {
+    let (m, n, k) = (x.nrows() as f64, x.ncols() as f64, k as f64);
+    let total = x.sum();
+    let mean = total / (m * n);
+    match loss {
+        LossKind::Mse => [mean * total / k, total * total / (n * k * k), mean, 1.0 / m],
+        LossKind::Poisson => [total / k, total * m / k, 1.0, n / total],
+    }
+}
+
+/// What the core reports of a model, written down naively.
+#[derive(Clone, Copy, Debug)]
+pub struct Naive {
+    pub target: f64,
+    /// NaN without background.
+    pub background: f64,
+    /// Penalties of W, H_X and H_Y, as they enter their own objective.
+    pub penalty: [f64; 3],
+    pub objective: f64,
+    /// Sum of the magnitudes of the objective's terms: what rounding errors are relative to.
+    pub magnitude: f64,
+    /// The background's part of it, without its weight.
+    pub magnitude_background: f64,
+}
+
+/// Divergences and objective of `factors`, entry by entry.
+pub fn naive(x: &Array2<f64>, y: Option<&Array2<f64>>, f: &Factors, params: &FitParams) -> Naive {
+    let FitParams {
+        k, loss, weight, ..
+    } = *params;
+    let [w1, w2, h1, h2] = penalty_scales(loss, x, k);
+    let factor = if loss == LossKind::Mse { 2.0 } else { 1.0 };
+    let penalty = |p: Penalty, s1: f64, s2: f64, values: &[f64]| -> f64 {
+        values
+            .iter()
+            .map(|v| factor * (p.l1 * s1 * v + p.l2 * s2 * v * v / 2.0))
+            .sum()
+    };
+    let [pw, px, py] = [
+        penalty(params.w_penalty, w1, w2, &f.w),
+        penalty(params.h_penalty, h1, h2, &f.h),
+        penalty(params.h_penalty, h1, h2, &f.h_background),
+    ];
+    let rate = product(&f.w, &f.h, k);
+    let target = divergence(loss, x, &rate);
+    let mut all = Naive {
+        target,
+        background: f64::NAN,
+        penalty: [pw, px, py],
+        objective: target + pw + px,
+        magnitude: magnitude(loss, x, &rate) + pw + px,
+        magnitude_background: 0.0,
+    };
+    if let Some(y) = y {
+        let rate = product(&f.w, &f.h_background, k);
+        all.background = divergence(loss, y, &rate);
+        all.objective += weight * (all.background + py);
+        all.magnitude_background = magnitude(loss, y, &rate) + py;
+        all.magnitude += weight.abs() * all.magnitude_background;
+    }
+    all
+}
+
+fn magnitude(loss: LossKind, x: &Array2<f64>, rate: &Array2<f64>) -> f64 {
+    x.iter()
+        .zip(rate)
+        .map(|(&x, &l)| match loss {
+            LossKind::Mse => x * x + l * l,
+            LossKind::Poisson if x == 0.0 => l,
+            LossKind::Poisson => x * log_ratio(x, l).abs() + x + l,
+        })
+        .sum()
+}
+
+/// Largest difference relative to the largest value.
+pub fn distance(a: &[f64], b: &[f64]) -> f64 {
+    assert_eq!(a.len(), b.len());
+    let most = a
+        .iter()
+        .chain(b)
+        .fold(f64::MIN_POSITIVE, |m, v| m.max(v.abs()));
+    // A NaN must not pass as a small difference.
+    a.iter().zip(b).fold(0.0, |d, (a, b)| {
+        let here = (a - b).abs() / most;
+        if here.is_nan() || here > d { here } else { d }
+    })
+}
+
+/// The largest [`distance`] of the three parts of two sets of factors.
+pub fn factor_distance(a: &Factors, b: &Factors) -> f64 {
+    let parts = [
+        (&a.w, &b.w),
+        (&a.h, &b.h),
+        (&a.h_background, &b.h_background),
+    ];
+    parts
+        .into_iter()
+        .map(|(a, b)| distance(a, b))
+        .fold(0.0, f64::max)
+}
+
+/// How many tests a property gets, from the same seed every time. `PROPTEST_CASES` and
+/// `PROPTEST_RNG_SEED` look further.
+pub fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        rng_seed: RngSeed::Fixed(2),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}

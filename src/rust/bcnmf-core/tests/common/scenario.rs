@@ -1,0 +1,192 @@
+//! Random data and parameters, drawn from a few numbers that proptest can print and shrink.
+
+use super::{Sparse, dense, factors, run};
+use bcnmf_core::fit::{Factors, FitParams, FullBatch, Penalty, Problem};
+use bcnmf_core::real::Real;
+use bcnmf_core::{LossKind, Matrix, Start};
+use ndarray::{Array2, ShapeBuilder};
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rand_distr::{Distribution, Open01};
+
+/// A target and a background that own their values, dense and sparse.
+pub struct Data {
+    pub x: Array2<f64>,
+    pub y: Option<Array2<f64>>,
+    slots: (Sparse, Option<Sparse>),
+}
+
+impl Data {
+    pub fn new(x: Array2<f64>, y: Option<Array2<f64>>) -> Self {
+        let slots = (Sparse::from_dense(&x), y.as_ref().map(Sparse::from_dense));
+        Data { x, y, slots }
+    }
+
+    pub fn scaled(&self, c: f64) -> Self {
+        let scale = |x: &Array2<f64>| x.mapv(|x| x * c);
+        Data::new(scale(&self.x), self.y.as_ref().map(scale))
+    }
+
+    pub fn without_background(&self) -> Self {
+        Data::new(self.x.clone(), None)
+    }
+
+    pub fn matrices(&self, sparse: bool) -> (Matrix<'_>, Option<Matrix<'_>>) {
+        if sparse {
+            (self.slots.0.view(), self.slots.1.as_ref().map(Sparse::view))
+        } else {
+            (dense(&self.x), self.y.as_ref().map(dense))
+        }
+    }
+
+    pub fn problem(&self, sparse: bool) -> Problem<'_> {
+        let (x, y) = self.matrices(sparse);
+        Problem::new(x, y).expect("valid data")
+    }
+
+    /// Runs a fit to its end.
+    pub fn fit<T: Real>(
+        &self,
+        sparse: bool,
+        params: &FitParams,
+        start: &Start,
+    ) -> FullBatch<'_, T> {
+        let (x, y) = self.matrices(sparse);
+        run(x, y, params, start)
+    }
+}
+
+/// What it takes to draw a problem, a start and parameters.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub rows: usize,
+    pub cells: usize,
+    /// 0: no background.
+    pub background: usize,
+    pub k: usize,
+    pub loss: LossKind,
+    pub sparse: bool,
+    /// Signed background weight.
+    pub weight: f64,
+    pub k_target: usize,
+    /// L1 and L2 on W, L1 and L2 on H.
+    pub penalties: [f64; 4],
+    /// Part of the entries that is not zero.
+    pub density: f64,
+    /// Leave a row and a column empty.
+    pub blank: bool,
+    pub seed: u64,
+}
+
+pub fn losses() -> impl Strategy<Value = LossKind> {
+    prop_oneof![Just(LossKind::Mse), Just(LossKind::Poisson)]
+}
+
+/// Sizes with the edge cases in them: one, a few, and enough for every kind of padding.
+fn size() -> impl Strategy<Value = usize> {
+    prop_oneof![1 => Just(1usize), 6 => 2..12usize, 1 => 12..45usize]
+}
+
+pub fn scenarios() -> impl Strategy<Value = Scenario> {
+    let shape = (
+        size(),
+        size(),
+        prop_oneof![1 => Just(0usize), 6 => size()],
+        1..45usize,
+        0..45usize,
+    );
+    let weight = prop_oneof![1 => Just(0.0), 4 => -3.0..0.0f64, 2 => 0.0..3.0f64];
+    let strength = || prop_oneof![1 => Just(0.0), 1 => 0.0..2.0f64];
+    let penalties = prop_oneof![
+        Just([0.0; 4]),
+        (strength(), strength(), strength(), strength()).prop_map(|(a, b, c, d)| [a, b, c, d])
+    ];
+    let look = (0.1..1.0f64, any::<bool>(), any::<bool>(), any::<u64>());
+    (shape, losses(), weight, penalties, look).prop_map(|(shape, loss, weight, penalties, look)| {
+        let (rows, cells, background, k, k_target) = shape;
+        let k = 1 + (k - 1) % rows.min(cells);
+        let k_target = if weight > 0.0 { k_target % (k + 1) } else { 0 };
+        let (density, blank, sparse, seed) = look;
+        Scenario {
+            rows,
+            cells,
+            background,
+            k,
+            loss,
+            sparse,
+            weight,
+            k_target,
+            penalties,
+            density,
+            blank,
+            seed,
+        }
+    })
+}
+
+impl Scenario {
+    pub fn params(&self) -> FitParams {
+        let [l1_w, l2_w, l1_h, l2_h] = self.penalties;
+        FitParams {
+            weight: self.weight,
+            k_target: self.k_target,
+            tol: 0.0,
+            w_penalty: Penalty { l1: l1_w, l2: l2_w },
+            h_penalty: Penalty { l1: l1_h, l2: l2_h },
+            ..FitParams::new(self.k, self.loss)
+        }
+    }
+
+    pub fn data(&self) -> Data {
+        let draw = |cells: usize, stream: u64| {
+            let mut x = random(self.rows, cells, self.density, self.seed ^ stream);
+            if self.loss == LossKind::Poisson {
+                x.mapv_inplace(|x| (4.0 * x).ceil());
+            }
+            if self.blank {
+                let at = self.seed as usize;
+                if self.rows > 1 {
+                    x.row_mut(at % self.rows).fill(0.0);
+                }
+                if cells > 1 {
+                    x.column_mut(at % cells).fill(0.0);
+                }
+            }
+            if x.sum() == 0.0 {
+                let at = self.seed as usize + 1;
+                x[(at % self.rows, at % cells)] = 1.0;
+            }
+            x
+        };
+        Data::new(
+            draw(self.cells, 1),
+            (self.background > 0).then(|| draw(self.background, 2)),
+        )
+    }
+
+    /// Factors with a few zeros in them, of another scale than the data's.
+    pub fn factors(&self) -> Factors {
+        let draw = |rows, columns, stream: u64| random(rows, columns, 0.9, self.seed ^ stream);
+        let scale = 10f64.powi((self.seed % 7) as i32 - 3);
+        let mut h_background = draw(self.k, self.background, 5);
+        h_background
+            .slice_mut(ndarray::s![self.k - self.k_target.., ..])
+            .fill(0.0);
+        factors(
+            &(draw(self.rows, self.k, 3) * scale),
+            &draw(self.k, self.cells, 4),
+            (self.background > 0).then_some(&h_background),
+        )
+    }
+}
+
+/// Exponential values, column-major; entries are zero with probability `1 - density`.
+pub fn random(rows: usize, columns: usize, density: f64, seed: u64) -> Array2<f64> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut draw = || -> f64 { Open01.sample(&mut rng) };
+    Array2::from_shape_simple_fn((rows, columns).f(), || {
+        let (value, keep) = (-draw().ln(), draw());
+        if keep < density { value } else { 0.0 }
+    })
+}

@@ -1,0 +1,151 @@
+//! Every step goes downhill: the H step in its own divergence, the W step in F, explained
+//! backgrounds and plain NMF over whole fits.
+
+mod common;
+
+use bcnmf_core::fit::{Contrast, Factors, FitParams, Record, Scaling};
+use bcnmf_core::real::Real;
+use bcnmf_core::{LossKind, Start};
+use common::scenario::{Data, Scenario, losses, random, scenarios};
+use common::{Naive, cases, naive};
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+
+/// No penalties' rescaling, and a guard that changes no digit.
+const BARE: Scaling = Scaling::Plain { guard: 1e-300 };
+
+fn one_sweep(scenario: &Scenario, data: &Data, scaling: Scaling, from: &Factors) -> Factors {
+    let params = FitParams {
+        maxit: 1,
+        scaling,
+        ..scenario.params()
+    };
+    data.fit::<f64>(scenario.sparse, &params, &Start::Factors(from.clone()))
+        .factors()
+}
+
+/// Asserts that no step of the sweep went uphill.
+fn downhill(scenario: &Scenario, data: &Data, old: &Factors, new: &Factors) -> TestCaseResult {
+    let value = |f: &Factors| naive(&data.x, data.y.as_ref(), f, &scenario.params());
+    // The H step has happened, the W step has not.
+    let between = Factors {
+        w: old.w.clone(),
+        ..new.clone()
+    };
+    let (before, middle, after) = (value(old), value(&between), value(new));
+    let h = |v: &Naive| v.target + v.penalty[1];
+    prop_assert!(
+        h(&middle) <= h(&before) + 1e-9 * before.magnitude,
+        "H_X step: {before:?} {middle:?}"
+    );
+    if data.y.is_some() {
+        let h = |v: &Naive| v.background + v.penalty[2];
+        prop_assert!(
+            h(&middle) <= h(&before) + 1e-9 * before.magnitude_background,
+            "H_Y step: {before:?} {middle:?}"
+        );
+    }
+    prop_assert!(
+        after.objective <= middle.objective + 1e-9 * middle.magnitude,
+        "W step: {middle:?} {after:?}"
+    );
+    Ok(())
+}
+
+/// Largest rise of the objective in one sweep, relative to its size.
+fn largest_rise(history: &[Record]) -> f64 {
+    history
+        .windows(2)
+        .map(|w| (w[1].objective - w[0].objective) / w[0].objective.abs())
+        .fold(f64::NEG_INFINITY, f64::max)
+}
+
+fn falls<T: Real>(data: &Data, params: &FitParams, sparse: bool, slack: f64) -> TestCaseResult {
+    let fit = data.fit::<T>(sparse, params, &Start::Seed(1));
+    prop_assert!(!fit.failed());
+    prop_assert_eq!(fit.history().len(), params.maxit + 1);
+    let rise = largest_rise(fit.history());
+    prop_assert!(rise <= slack, "rises by {rise:e} in {:?}", fit.history());
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(cases(1500))]
+
+    #[test]
+    fn no_step_goes_uphill(scenario in scenarios()) {
+        let data = scenario.data();
+        let start = scenario.factors();
+        let once = one_sweep(&scenario, &data, BARE, &start);
+        downhill(&scenario, &data, &start, &once)?;
+        let twice = one_sweep(&scenario, &data, BARE, &once);
+        downhill(&scenario, &data, &once, &twice)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    /// Without penalties the rescaling between the steps changes no divergence.
+    #[test]
+    fn no_rescaled_sweep_goes_uphill_after_its_h_step(scenario in scenarios()) {
+        let scenario = Scenario { penalties: [0.0; 4], ..scenario };
+        let (data, start) = (scenario.data(), scenario.factors());
+        let value = |f: &Factors| naive(&data.x, data.y.as_ref(), f, &scenario.params());
+        let bare = one_sweep(&scenario, &data, BARE, &start);
+        let between = value(&Factors { w: start.w.clone(), ..bare });
+        let after = value(&one_sweep(&scenario, &data, Scaling::Normalised, &start));
+        prop_assert!(after.objective <= between.objective + 1e-9 * between.magnitude);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(40))]
+
+    #[test]
+    fn plain_nmf_falls_in_every_sweep(loss in losses(), sparse: bool, seed: u64, k in 1..9usize) {
+        let data = Data::new(random(20, 30, 0.4, seed), None);
+        let params = FitParams { maxit: 60, tol: 0.0, ..FitParams::new(k, loss) };
+        falls::<f64>(&data, &params, sparse, 1e-9)?;
+        falls::<f32>(&data, &params, sparse, 1e-5)?;
+    }
+
+    #[test]
+    fn explained_backgrounds_fall_in_every_sweep(
+        loss in losses(),
+        sparse: bool,
+        seed: u64,
+        (k, k_target) in (1..9usize).prop_flat_map(|k| (Just(k), 0..=k)),
+        lambda in 0.05..4.0f64,
+    ) {
+        let data = Data::new(random(20, 30, 0.4, seed), Some(random(20, 25, 0.4, !seed)));
+        let weight = data.problem(sparse).weight(Contrast::Explain(lambda), loss);
+        let params = FitParams { maxit: 60, tol: 0.0, weight, k_target, ..FitParams::new(k, loss) };
+        falls::<f64>(&data, &params, sparse, 1e-9)?;
+        falls::<f32>(&data, &params, sparse, 1e-5)?;
+    }
+}
+
+/// Below the regime in which W collapses, contrast too settles: a fit of counts ends lower than it
+/// started, and every sweep's W step lowered F.
+#[test]
+fn moderate_contrast_settles() {
+    for loss in [LossKind::Mse, LossKind::Poisson] {
+        let data = Data::new(random(30, 60, 0.5, 1), Some(random(30, 40, 0.5, 2)));
+        let weight = data.problem(true).weight(Contrast::Beta(0.3), loss);
+        let params = FitParams {
+            maxit: 200,
+            tol: 0.0,
+            weight,
+            ..FitParams::new(4, loss)
+        };
+        let fit = data.fit::<f64>(true, &params, &Start::Seed(3));
+        let history = fit.history();
+        assert!(history[200].objective < history[0].objective, "{loss:?}");
+        assert!(
+            history[200].change < 1e-4,
+            "{loss:?}: {}",
+            history[200].change
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! R's matrices as borrowed data of the core.
+
+use crate::{Result, refuse};
+use bcnmf_core::Matrix;
+use bcnmf_core::matrix::{Csc, Dense};
+use extendr_api::prelude::*;
+use ndarray::{ArrayView2, ShapeBuilder};
+
+/// A matrix of the core that reads R's memory, and the R objects that own that memory.
+pub(crate) struct Borrowed {
+    pub matrix: Matrix<'static>,
+    pub owners: Vec<Robj>,
+}
+
+/// Borrows a double matrix or a dgCMatrix. `what` names it in messages.
+pub(crate) fn borrow(x: &Robj, what: &'static str) -> Result<Borrowed> {
+    if x.inherits("dgCMatrix") {
+        sparse(x, what)
+    } else {
+        dense(x, what)
+    }
+}
+
+/// As [`borrow`], with `NULL` for none.
+pub(crate) fn borrow_optional(x: &Robj, what: &'static str) -> Result<Option<Borrowed>> {
+    if x.is_null() {
+        Ok(None)
+    } else {
+        borrow(x, what).map(Some)
+    }
+}
+
+fn dense(x: &Robj, what: &'static str) -> Result<Borrowed> {
+    let values = x
+        .as_real_slice()
+        .ok_or_else(|| refuse(format!("{what} must be a numeric matrix of type double")))?;
+    let (rows, columns) = dimensions(x.get_attrib("dim"), what)?;
+    let view = ArrayView2::from_shape((rows, columns).f(), outlive(values)).map_err(refuse)?;
+    let matrix = Matrix::Dense(Dense::new(view).map_err(refuse)?);
+    Ok(Borrowed {
+        matrix,
+        owners: vec![x.clone()],
+    })
+}
+
+fn sparse(x: &Robj, what: &'static str) -> Result<Borrowed> {
+    let slot = |name: &str| {
+        x.get_attrib(name)
+            .ok_or_else(|| refuse(format!("{what} has no slot {name}")))
+    };
+    let (p, i, values) = (slot("p")?, slot("i")?, slot("x")?);
+    let (rows, columns) = dimensions(x.get_attrib("Dim"), what)?;
+    let integers = |slot: &Robj, name: &str| {
+        slot.as_integer_slice()
+            .map(outlive)
+            .ok_or_else(|| refuse(format!("slot {name} of {what} must be integer")))
+    };
+    let values_slice = values
+        .as_real_slice()
+        .map(outlive)
+        .ok_or_else(|| refuse(format!("slot x of {what} must be double")))?;
+    let (p_slice, i_slice) = (integers(&p, "p")?, integers(&i, "i")?);
+    let csc = Csc::new(rows, columns, p_slice, i_slice, values_slice, what).map_err(refuse)?;
+    Ok(Borrowed {
+        matrix: Matrix::Csc(csc),
+        owners: vec![p, i, values],
+    })
+}
+
+fn dimensions(attribute: Option<Robj>, what: &str) -> Result<(usize, usize)> {
+    let size = |n: i32| usize::try_from(n).ok();
+    attribute
+        .as_ref()
+        .and_then(|dim| dim.as_integer_slice())
+        .and_then(|dim| match dim {
+            [rows, columns] => Some((size(*rows)?, size(*columns)?)),
+            _ => None,
+        })
+        .ok_or_else(|| refuse(format!("{what} must have two dimensions")))
+}
+
+/// Cuts the tie between a slice and the reference it was read through.
+fn outlive<T>(slice: &[T]) -> &'static [T] {
+    // SAFETY: the slice lies in an R vector, which never moves. `Borrowed::owners` keeps the vector
+    // protected, and whoever takes the matrix out of `Borrowed` keeps the owners beside it; R copies
+    // a vector that is bound to a name before it modifies it, and the callers in R keep it bound.
+    unsafe { std::slice::from_raw_parts(slice.as_ptr(), slice.len()) }
+}
+
+/// Values column by column as an R matrix.
+pub(crate) fn r_matrix(values: &[f64], rows: usize) -> Result<Robj> {
+    let columns = values.len().checked_div(rows).unwrap_or(0);
+    let mut matrix = Robj::from(values);
+    matrix.set_attrib("dim", [rows as i32, columns as i32])?;
+    Ok(matrix)
+}

@@ -1,0 +1,239 @@
+//! A fit in progress behind an external pointer.
+
+use crate::arguments::Arguments;
+use crate::data::{borrow, borrow_optional, r_matrix};
+use crate::{Result, refuse};
+use bcnmf_core::backend::pool;
+use bcnmf_core::fit::{Contrast, Factors, Outcome, Restarts, Scaling};
+use bcnmf_core::{Driver, FitParams, LossKind, Matrix, Problem, Progress, Start};
+use extendr_api::prelude::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The starts of one call, in the precision asked for, and the R objects they read.
+struct Session {
+    fit: Precision,
+    problem: Arc<Problem<'static>>,
+    weight: f64,
+    loss: LossKind,
+    _owners: Vec<Robj>,
+}
+
+enum Precision {
+    Single(Restarts<'static, f32>),
+    Double(Restarts<'static, f64>),
+}
+
+macro_rules! with_fit {
+    ($session:expr, $fit:ident => $call:expr) => {
+        match $session {
+            Precision::Single($fit) => $call,
+            Precision::Double($fit) => $call,
+        }
+    };
+}
+
+/// Checks data and arguments and sets up the fit.
+/// @noRd
+#[extendr]
+fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
+    let arguments = Arguments(arguments);
+    let x = borrow(&target, "target")?;
+    let y = borrow_optional(&background, "background")?;
+    let mut owners = x.owners;
+    let background: Option<Matrix<'static>> = y.map(|y| {
+        owners.extend(y.owners);
+        y.matrix
+    });
+    let loss = arguments.loss()?;
+    let pool = pool(arguments.count("threads")?.max(1)).map_err(refuse)?;
+    let problem = pool
+        .install(|| Problem::new(x.matrix, background))
+        .map_err(refuse)?;
+    let weight = problem.weight(contrast(&arguments)?, loss);
+    let (w_penalty, h_penalty) = arguments.penalties()?;
+    let params = FitParams {
+        k: arguments.count("k")?,
+        loss,
+        weight,
+        k_target: arguments.count("k_target")?,
+        maxit: arguments.count("maxit")?,
+        tol: arguments.number("tol")?,
+        w_penalty,
+        h_penalty,
+        scaling: if arguments.flag("rescale")? {
+            Scaling::Normalised
+        } else {
+            Scaling::Plain {
+                guard: f64::from(f32::MIN_POSITIVE),
+            }
+        },
+    };
+    let (starts, problem) = (starts(&arguments)?, Arc::new(problem));
+    let fit = match arguments.text("precision")?.as_str() {
+        "double" => {
+            Precision::Double(Restarts::new(problem.clone(), params, starts, pool).map_err(refuse)?)
+        }
+        _ => {
+            Precision::Single(Restarts::new(problem.clone(), params, starts, pool).map_err(refuse)?)
+        }
+    };
+    let session = Session {
+        fit,
+        problem,
+        weight,
+        loss,
+        _owners: owners,
+    };
+    Ok(ExternalPtr::new(session).into())
+}
+
+/// What one look at the data told: weights, sums, feature means.
+/// @noRd
+#[extendr]
+fn rs_fit_data(session: ExternalPtr<Session>) -> List {
+    let Problem {
+        target,
+        background,
+        target_summary: x,
+        background_summary: y,
+    } = &*session.problem;
+    let means = |sums: &[f64], cells: usize| -> Vec<f64> {
+        sums.iter().map(|sum| sum / cells as f64).collect()
+    };
+    let cells = background.as_ref().map_or(0, Matrix::columns);
+    let y = y.as_ref();
+    list!(
+        weight = session.weight,
+        size_ratio = session.problem.size_ratio(session.loss),
+        total = x.sum,
+        total_background = y.map_or(0.0, |y| y.sum),
+        fractional = x.fractional as f64,
+        fractional_background = y.map_or(0.0, |y| y.fractional as f64),
+        feature_mean = means(&x.row_sums, target.columns()),
+        feature_mean_background = y.map_or(Vec::new(), |y| means(&y.row_sums, cells)),
+        empty_features = x.row_sums.iter().filter(|sum| **sum == 0.0).count() as f64,
+        empty_cells = x.column_sums.iter().filter(|sum| **sum == 0.0).count() as f64
+    )
+}
+
+/// Works for about so many seconds.
+/// @noRd
+#[extendr]
+fn rs_fit_advance(mut session: ExternalPtr<Session>, seconds: f64) -> List {
+    progress(with_fit!(&mut session.fit, fit => fit.advance(budget(seconds))))
+}
+
+/// Gives up the sweep in work and all further starts.
+/// @noRd
+#[extendr]
+fn rs_fit_stop(mut session: ExternalPtr<Session>) {
+    with_fit!(&mut session.fit, fit => fit.stop());
+}
+
+/// The best model so far, and how every start went.
+/// @noRd
+#[extendr]
+fn rs_fit_result(session: ExternalPtr<Session>) -> Result<List> {
+    let (model, best, outcomes) =
+        with_fit!(&session.fit, fit => (fit.model(), fit.best(), fit.outcomes()));
+    let (rows, k) = (session.problem.target.rows(), model.d.len());
+    Ok(list!(
+        w = r_matrix(&model.w, rows)?,
+        h = r_matrix(&model.h, k)?,
+        h_background = r_matrix(&model.h_background, k)?,
+        d = model.d,
+        d_background = model.d_background,
+        target_only = model.target_only,
+        best = best.map_or(1, |best| best as i32 + 1),
+        outcomes = List::from_values(outcomes.iter().map(outcome))
+    ))
+}
+
+fn outcome(outcome: &Outcome) -> List {
+    let column = |value: fn(&bcnmf_core::fit::Record) -> f64| -> Vec<f64> {
+        outcome.history.iter().map(value).collect()
+    };
+    list!(
+        target = column(|r| r.target),
+        background = column(|r| r.background),
+        objective = column(|r| r.objective),
+        change = column(|r| r.change),
+        iterations = outcome.iterations as f64,
+        converged = outcome.converged,
+        failed = outcome.failed
+    )
+}
+
+/// A span of time that any double means something for.
+pub(crate) fn budget(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds)
+        .unwrap_or_default()
+        .min(Duration::from_secs(3600))
+}
+
+pub(crate) fn progress(progress: Progress) -> List {
+    list!(
+        done = progress.done,
+        start = progress.start as f64,
+        starts = progress.starts as f64,
+        iteration = progress.iteration as f64,
+        fraction = progress.fraction,
+        objective = progress.objective,
+        change = progress.change
+    )
+}
+
+fn contrast(arguments: &Arguments) -> Result<Contrast> {
+    let strength = arguments.number("strength")?;
+    match arguments.text("contrast")?.as_str() {
+        "alpha" => Ok(Contrast::Alpha(strength)),
+        "beta" => Ok(Contrast::Beta(strength)),
+        "lambda" => Ok(Contrast::Explain(strength)),
+        "size" => Ok(Contrast::ExplainBySize),
+        other => Err(refuse(format!("internal argument contrast is {other}"))),
+    }
+}
+
+/// `seed`: one start each; else `w`: a list of matrices; else `factors`: w, h and h_background.
+fn starts(arguments: &Arguments) -> Result<Vec<Start>> {
+    let values = |x: &Robj| {
+        x.as_real_slice()
+            .map(<[f64]>::to_vec)
+            .ok_or_else(|| refuse("a start is not numeric"))
+    };
+    let factors = arguments.get("factors")?;
+    if !factors.is_null() {
+        let parts = factors
+            .as_list()
+            .ok_or_else(|| refuse("factors is not a list"))?;
+        let parts = Arguments(parts);
+        return Ok(vec![Start::Factors(Factors {
+            w: values(&parts.get("w")?)?,
+            h: values(&parts.get("h")?)?,
+            h_background: values(&parts.get("h_background")?)?,
+        })]);
+    }
+    let w = arguments.get("w")?;
+    if !w.is_null() {
+        let w = w.as_list().ok_or_else(|| refuse("w is not a list"))?;
+        return w
+            .values()
+            .map(|w| values(&w).map(Start::Loadings))
+            .collect();
+    }
+    let seeds = arguments.numbers("seed")?;
+    Ok(seeds
+        .into_iter()
+        .map(|seed| Start::Seed(seed as i64 as u64))
+        .collect())
+}
+
+extendr_module! {
+    mod fit;
+    fn rs_fit_new;
+    fn rs_fit_data;
+    fn rs_fit_advance;
+    fn rs_fit_stop;
+    fn rs_fit_result;
+}

@@ -1,0 +1,4 @@
+library(testthat)
+library(bcnmf)
+
+test_check("bcnmf")

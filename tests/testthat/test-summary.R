@@ -1,0 +1,139 @@
+# Two factors: uses are easy to follow by hand.
+simple <- function(...) {
+  fit_of_uses(
+    w = matrix(c(0.5, 0.5, 0, 0, 0.5, 0.5), 3),
+    target = rbind(c(1, 3, 5, 7), c(2, 2, 0, 0)),
+    background = rbind(c(4, 4), c(1, 0)),
+    ...
+  )
+}
+
+test_that("without groups: one row per factor", {
+  table <- summary(simple())
+  expect_s3_class(table, c("bcnmf_summary", "data.frame"), exact = TRUE)
+  expect_named(table, c("factor", "d", "share", "log2_contrast", "auc", "target_only"))
+  expect_equal(table$d, c(16, 4))
+  expect_equal(table$share, c(0.8, 0.2))
+  expect_equal(table$log2_contrast, log2(c(4 / 4, 1 / 0.5)))
+  # use 1, 3 < 4 < 5, 7; and 2, 2, 0, 0 against 1, 0: 2 + 2 wins x 2, and two ties with 0
+  expect_equal(table$auc, c(0.5, (4 + 2 * 0.5) / 8))
+  expect_identical(levels(table$factor), colnames(simple()$w))
+})
+
+test_that("uses are summarised by group, for target and background", {
+  table <- summary(simple(), group_by = c("b", "b", "a", "a"))
+  expect_s3_class(table, c("bcnmf_summary", "data.frame"), exact = TRUE)
+  expect_named(table, c("factor", "group", "set", "n", "stat", "value"))
+  expect_identical(as.character(table$group), rep(c("a", "b", "background"), 2))
+  expect_identical(table$set, rep(c("target", "target", "background"), 2))
+  expect_identical(table$n, rep(2L, 6))
+  expect_equal(table$value, c(6, 2, 4, 0, 2, 0.5))
+  expect_equal(summary(simple(), c("b", "b", "a", "a"), stat = "sum")$value, c(12, 4, 8, 0, 4, 1))
+  expect_equal(summary(simple(), c("b", "b", "b", "a"), stat = "median")$value, c(7, 3, 4, 0, 2, 0.5))
+  # the shares that plot() draws
+  target <- summary(simple(), c("b", "b", "a", "a"), set = "target")
+  expect_equal(stats::ave(target$value, target$factor, FUN = function(v) v / sum(v)), c(0.75, 0.25, 0, 1))
+})
+
+test_that("groups may be given for both sets, as one vector or as a list", {
+  fit <- simple()
+  by_vector <- summary(fit, c("b", "b", "a", "a", "a", "c"))
+  by_list <- summary(fit, list(target = c("b", "b", "a", "a"), background = c("a", "c")))
+  expect_equal(by_vector, by_list)
+  expect_identical(as.character(by_vector$group), rep(c("a", "b", "a", "c"), 2))
+  expect_equal(by_vector$value, c(6, 2, 4, 4, 0, 2, 1, 0))
+  background <- summary(fit, c("x", "y"), set = "background")
+  expect_identical(unique(background$set), "background")
+  expect_equal(background$value, c(4, 4, 1, 0))
+  expect_equal(summary(fit, c("b", "b", "a", "a", "x", "y"), set = "background")$value, c(4, 4, 1, 0))
+  only_background <- summary(fit, list(background = c("x", "y")))
+  expect_identical(as.character(only_background$group)[1:3], c("target", "x", "y"))
+})
+
+test_that("factors keep their order of levels, empty ones are dropped, NA is a group", {
+  fit <- simple()
+  table <- summary(fit, factor(c("b", "b", "a", "a"), levels = c("z", "b", "a")), set = "target")
+  expect_identical(levels(table$group), c("b", "a"))
+  table <- summary(fit, c("b", NA, "a", NA), set = "target")
+  expect_identical(levels(table$group), c("a", "b", "NA"))
+  expect_equal(table$n[1:3], c(1L, 1L, 2L))
+  expect_equal(summary(fit, addNA(factor(c("b", NA, "a", NA))), set = "target"), table)
+  expect_identical(levels(summary(fit, c(TRUE, TRUE, FALSE, FALSE), set = "target")$group), c("FALSE", "TRUE"))
+  expect_identical(levels(summary(fit, c(10, 2, 2, 10), set = "target")$group), c("2", "10"))
+  expect_identical(as.character(summary(fit, rep(NA, 4), set = "target")$group), c("NA", "NA"))
+})
+
+test_that("one factor, one cell a group, one cell in all", {
+  for (stat in c("mean", "sum", "median")) {
+    one <- summary(fake_fit(k = 1), group_by = seq_len(12), stat = stat)
+    expect_equal(nrow(one), 13)
+    expect_equal(one$value[1:12], unname(fake_fit(k = 1)$d * fake_fit(k = 1)$h[1, ]))
+    expect_equal(nrow(summary(fake_fit(n = 1, l = 0, k = 1), "a", stat = stat)), 1)
+  }
+  expect_equal(nrow(summary(fake_fit(k = 1, l = 0))), 1)
+  expect_equal(summary(fake_fit(k = 1, l = 0))$log2_contrast, NA_real_)
+})
+
+test_that("sums over groups are d", {
+  fit <- fake_fit(n = 50, k = 4)
+  table <- summary(fit, rep(letters[1:5], 10), stat = "sum", set = "target")
+  expect_equal(as.vector(tapply(table$value, table$factor, sum)), unname(fit$d))
+})
+
+test_that("mistakes are refused", {
+  fit <- simple()
+  expect_bcnmf_error(summary(fit, rep("a", 4), stat = "max"), "one of \"mean\", \"sum\" or \"median\", not \"max\"", arg = "stat")
+  expect_bcnmf_error(summary(fit, rep("a", 4), stat = NULL), "stat")
+  expect_bcnmf_error(summary(fit, set = "all"), "set")
+  expect_bcnmf_error(summary(fit, rep("a", 5)), "length 4 \\(one per target cell\\) or 6", arg = "group_by")
+  expect_bcnmf_error(summary(fit, list(target = "a")), "1 label for 4 target cells")
+  expect_bcnmf_error(summary(fit, list(targets = rep("a", 4))), "targets")
+  expect_bcnmf_error(summary(fit, list(rep("a", 4))), "target")
+  expect_bcnmf_error(summary(fit, data.frame(a = 1:4)), "a vector of labels")
+  expect_bcnmf_error(summary(fit, mean), "a vector of labels")
+  expect_bcnmf_error(summary(fake_fit(l = 0), set = "background"), "needs a background")
+  expect_bcnmf_error(summary(fit, c("a", "b", "c"), set = "background"), "2 \\(one per background cell\\)")
+})
+
+test_that("contrast compares uses, and says what it can't", {
+  table <- contrast(simple())
+  expect_equal(table$mean_target, c(4, 1))
+  expect_equal(table$mean_background, c(4, 0.5))
+  expect_equal(table$prevalence, c(1, 0.5))
+  expect_equal(table$n_background, c(2L, 2L))
+  none <- contrast(fake_fit(l = 0))
+  expect_true(all(is.na(none$auc)))
+  expect_true(all(is.na(none$mean_background)))
+  expect_equal(none$n_background, rep(0L, 3))
+  reserved <- contrast(fake_fit(k_target = 1))
+  expect_identical(reserved$target_only, c(FALSE, FALSE, TRUE))
+  expect_identical(reserved$log2_contrast[3], Inf)
+  expect_identical(reserved$mean_background[3], 0)
+})
+
+test_that("a dead factor has no contrast and no share", {
+  dead <- fit_of_uses(
+    w = matrix(c(0.5, 0.5, 0, 0), 2), target = rbind(c(1, 2), c(0, 0)), background = rbind(c(1, 1), c(0, 0))
+  )
+  table <- contrast(dead)
+  expect_identical(table$log2_contrast[2], NA_real_)
+  expect_equal(table$auc[2], 0.5)
+  expect_equal(table$prevalence[2], 0)
+  expect_equal(summary(dead)$share, c(1, 0))
+  expect_output(show(dead), "bcnmf2")
+})
+
+test_that("the AUC is the rank statistic, with ties", {
+  withr::local_seed(1)
+  x <- sample(0:5, 40, TRUE)
+  y <- sample(0:7, 30, TRUE)
+  by_rank <- (sum(rank(c(x, y))[1:40]) - 40 * 41 / 2) / (40 * 30)
+  expect_equal(auc(x, y), by_rank)
+  expect_equal(auc(y, x), 1 - by_rank)
+  expect_equal(auc(1, 1), 0.5)
+  # uses that are zero but for the updates' residue are ties
+  noise <- fit_of_uses(
+    w = matrix(1, 1, 1), target = t(c(1, 1e-20, 1e-25)), background = t(c(1, 1e-30, 1e-40))
+  )
+  expect_equal(contrast(noise)$auc, 0.5)
+})

@@ -1,0 +1,184 @@
+#!/bin/sh
+# Sets up and runs every check; stops at the first that fails and names it.
+#
+# Environment variables:
+#   BCNMF_TARGET_DIR  where cargo compiles, an absolute path (default: src/rust/target). The Rust
+#                     checks, R CMD build, R CMD check and its installation all share it, so that
+#                     the crates are compiled once in a run, and not again in the next.
+#   BCNMF_DATA        real data sets (default: ../shared/data, where that is a folder)
+#   BCNMF_GOLDEN      golden trajectories (default: ../shared/golden, where that is a folder)
+#                     Tests whose folder is not there skip.
+#   BCNMF_AS_CRAN     when not empty: R CMD check --as-cran
+set -eu
+cd "$(dirname "$0")/.."
+root=$(pwd)
+
+section="getting started"
+work=$(mktemp -d)
+finish() {
+  code=$?
+  rm -rf "$work"
+  [ "$code" -eq 0 ] || printf '\nFAILED in: %s\n' "$section" >&2
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+header() {
+  section=$1
+  printf '\n==== %s\n' "$section"
+}
+
+fail() {
+  printf '%s\n' "$*" >&2
+  exit 1
+}
+
+# Runs a command with its output in a file, and shows the file when the command fails.
+quietly() {
+  log=$1
+  shift
+  "$@" >"$log" 2>&1 </dev/null || {
+    cat "$log"
+    return 1
+  }
+}
+
+# cargo on our workspace, with the values that src/Makevars uses too: others would mean
+# that extendr-ffi and all that needs it is compiled again.
+rust() {
+  R_HOME=$r_home R_INCLUDE_DIR=$r_include LD_LIBRARY_PATH="$r_home/lib:${LD_LIBRARY_PATH:-}" \
+    cargo "$@"
+}
+
+# What git would commit, or all but build products where there is no git. R CMD build itself
+# would first copy everything, the large target folder too.
+copy_tree() {
+  mkdir -p "$1"
+  if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
+    git -c core.quotePath=off ls-files --cached --others --exclude-standard |
+      while IFS= read -r file; do [ ! -f "$file" ] || printf '%s\n' "$file"; done >"$work/files"
+    tar -cf - -T "$work/files" | tar -C "$1" -xf -
+  else
+    tar -cf - --exclude=./src/rust/target --exclude=./demo-output --exclude='*.o' --exclude='*.so' . |
+      tar -C "$1" -xf -
+  fi
+}
+
+header "set-up"
+sh tools/setup.sh test
+PATH="$(Rscript --vanilla tools/msrv.R --dir 2>/dev/null):$PATH"
+r_home=$(Rscript --vanilla -e 'cat(normalizePath(R.home()))')
+r_include=$(Rscript --vanilla -e 'cat(normalizePath(R.home("include")))')
+BCNMF_TARGET_DIR=${BCNMF_TARGET_DIR:-$root/src/rust/target}
+CARGO_TARGET_DIR=$BCNMF_TARGET_DIR
+LC_ALL=C.UTF-8
+NOT_CRAN=true
+export PATH BCNMF_TARGET_DIR CARGO_TARGET_DIR LC_ALL NOT_CRAN
+for pair in BCNMF_DATA=data BCNMF_GOLDEN=golden; do
+  name=${pair%=*}
+  eval "folder=\${$name:-}"
+  folder=${folder:-../shared/${pair#*=}}
+  if [ -d "$folder" ]; then
+    folder=$(cd "$folder" && pwd)
+    export "$name=$folder"
+  else
+    unset "$name"
+    folder="none: the tests that need it will skip"
+  fi
+  echo "$name: $folder"
+done
+cargo --version
+R --version | head -n 1
+copy_tree "$work/bcnmf"
+untested=
+
+header "shell scripts"
+for script in configure configure.win cleanup cleanup.win tools/*.sh; do
+  sh -n "$script"
+done
+if command -v checkbashisms >/dev/null 2>&1; then
+  checkbashisms configure configure.win cleanup cleanup.win tools/*.sh
+else
+  untested="$untested checkbashisms"
+fi
+
+cd src/rust
+header "cargo fmt"
+if cargo fmt --version >/dev/null 2>&1; then
+  cargo fmt --all --check
+else
+  untested="$untested rustfmt"
+  echo "NOT CHECKED: there is no cargo fmt here"
+fi
+
+header "cargo clippy"
+if cargo clippy --version >/dev/null 2>&1; then
+  quietly "$work/clippy.log" rust clippy --quiet --workspace --all-targets --locked -- -D warnings
+else
+  untested="$untested clippy"
+  echo "NOT CHECKED: there is no cargo clippy here"
+fi
+
+header "cargo test"
+quietly "$work/cargo.log" rust test --workspace --release --locked
+grep -E '^(test result|     Running)' "$work/cargo.log"
+cd "$root"
+
+header "generated files"
+cp -Rp "$work/bcnmf" "$work/fresh"
+quietly "$work/document.log" sh "$work/fresh/tools/document.sh"
+if grep '^NOT REFRESHED' "$work/document.log"; then untested="$untested man"; fi
+diff -ruN "$work/bcnmf" "$work/fresh" ||
+  fail "Stale: run \`sh tools/document.sh\` and commit what changes."
+
+header "R CMD build"
+cd "$work"
+quietly build.log R CMD build bcnmf
+tarball=$(echo bcnmf_*.tar.gz)
+ls -l "$tarball"
+# A source package is what a user compiles: nothing of ours may ride along.
+if tar -tzf "$tarball" | grep -E '/(target|bench|demo-output|\.ci)/|\.(o|so)$'; then
+  fail "These do not belong into $tarball."
+fi
+
+header "R CMD check"
+_R_CHECK_FORCE_SUGGESTS_=false
+_R_CHECK_TESTS_NLINES_=0
+export _R_CHECK_FORCE_SUGGESTS_ _R_CHECK_TESTS_NLINES_
+checked=yes
+# shellcheck disable=SC2086 # no argument, or one
+quietly check.out R CMD check --no-manual ${BCNMF_AS_CRAN:+--as-cran} "$tarball" || checked=no
+status=$(sed -n 's/^Status: //p' bcnmf.Rcheck/00check.log)
+echo "Status: ${status:-none}"
+if [ -n "${BCNMF_AS_CRAN:-}" ] && [ "$status" = "1 NOTE" ] &&
+  grep -q '^\* checking CRAN incoming feasibility.* NOTE$' bcnmf.Rcheck/00check.log &&
+  grep -q '^New submission' bcnmf.Rcheck/00check.log; then
+  status=OK
+fi
+if [ "$checked" = no ] || [ "$status" != OK ]; then
+  [ "$checked" = no ] || cat check.out
+  if grep -q 'Installation failed' check.out; then cat bcnmf.Rcheck/00install.out; fi
+  fail "R CMD check must end without an error, a warning or a note."
+fi
+
+header "summary"
+# testthat's closing line, as [ FAIL 0 | WARN 0 | SKIP 1 | PASS 20 ], with the reasons to skip above.
+rout=bcnmf.Rcheck/tests/testthat.Rout
+r_pass=0 r_fail=0 r_skip=0
+if [ -f "$rout" ]; then
+  sed -n '/Skipped tests/,/^\[ FAIL/p' "$rout" | grep -v '^\[ FAIL' || :
+  line=$(grep '^\[ FAIL' "$rout" | tail -n 1)
+  echo "testthat: $line"
+  r_fail=$(echo "$line" | sed 's/.*FAIL \([0-9]*\).*/\1/')
+  r_skip=$(echo "$line" | sed 's/.*SKIP \([0-9]*\).*/\1/')
+  r_pass=$(echo "$line" | sed 's/.*PASS \([0-9]*\).*/\1/')
+else
+  echo "testthat: there are no R tests"
+fi
+rust_counts=$(awk '/^test result:/ { p += $4; f += $6; i += $8 } END { print p + 0, f + 0, i + 0 }' "$work/cargo.log")
+# shellcheck disable=SC2086 # three numbers
+set -- $rust_counts
+echo "cargo:    $1 passed, $2 failed, $3 ignored"
+[ -z "$untested" ] || echo "NOT CHECKED, the tool or its version is not here:$untested"
+echo "$((r_pass + $1)) passed, $((r_fail + $2)) failed, $((r_skip + $3)) skipped"
