@@ -75,7 +75,7 @@ bcnmf <- function(target, background = NULL, ...) UseMethod("bcnmf")
 #' @method bcnmf default
 #' @export
 bcnmf.default <- function(target, background = NULL, k = NULL, alpha = NULL, beta = NULL, k_target = 0, lambda = NULL,
-                          loss = c("mse", "poisson"), seed = 1, init = NULL, tol = 1e-6, maxit = 1000,
+                          loss = c("mse", "poisson"), seed = 1, init = NULL, tol = 1e-8, maxit = 1000,
                           L1 = 0, L2 = 0, precision = c("single", "double"), threads = NULL, verbose = NULL, ...) {
   call <- rlang::current_env()
   given <- names(match.call())

@@ -60,7 +60,7 @@ find_toolchain <- function() {
     },
     "Install or update them in one of these ways, then install bcnmf again:\n",
     "  any system     rustup from https://rustup.rs, then `rustup update stable`\n",
-    "  Debian 12      apt-get install cargo-web rustc-web\n",
+    "  Debian 12      apt-get install cargo-web rustc-web (from bookworm-security)\n",
     "  Fedora         dnf install cargo rust\n",
     "  macOS          brew install rust"
   )

@@ -20,13 +20,15 @@ impl Arguments {
     pub fn number(&self, name: &str) -> Result<f64> {
         match self.numbers(name)?[..] {
             [value] => Ok(value),
-            _ => Err(refuse(format!("internal argument {name} is not one number"))),
+            _ => Err(refuse(format!(
+                "internal argument {name} is not one number"
+            ))),
         }
     }
 
     pub fn count(&self, name: &str) -> Result<usize> {
         let value = self.number(name)?;
-        if value >= 0.0 && value < 9e15 {
+        if (0.0..9e15).contains(&value) {
             Ok(value as usize)
         } else {
             Err(refuse(format!("{name} is {value}, but it must be a count")))
@@ -35,7 +37,11 @@ impl Arguments {
 
     pub fn numbers(&self, name: &str) -> Result<Vec<f64>> {
         let value = self.get(name)?;
-        let integers = || value.as_integer_slice().map(|v| v.iter().copied().map(f64::from).collect());
+        let integers = || {
+            value
+                .as_integer_slice()
+                .map(|v| v.iter().copied().map(f64::from).collect())
+        };
         value
             .as_real_vector()
             .or_else(integers)

@@ -20,18 +20,18 @@ pub trait Width: Copy + Send + Sync {
     /// A vector over the factors.
     type Vector<T: Real>: AsRef<[T]> + AsMut<[T]>;
     /// Number of entries, padding included.
-    fn len(self) -> usize;
+    fn size(self) -> usize;
     /// A vector of zeros.
     fn zeros<T: Real>(self) -> Self::Vector<T>;
     /// Entries of item `i` in a row-by-row store.
     #[inline(always)]
     fn row<T>(self, store: &[T], i: usize) -> &[T] {
-        &store[i * self.len()..][..self.len()]
+        &store[i * self.size()..][..self.size()]
     }
     /// Mutable entries of item `i` in a row-by-row store.
     #[inline(always)]
     fn row_mut<T>(self, store: &mut [T], i: usize) -> &mut [T] {
-        &mut store[i * self.len()..][..self.len()]
+        &mut store[i * self.size()..][..self.size()]
     }
 }
 
@@ -42,7 +42,7 @@ pub struct Fixed<const K: usize>;
 impl<const K: usize> Width for Fixed<K> {
     type Vector<T: Real> = [T; K];
     #[inline(always)]
-    fn len(self) -> usize {
+    fn size(self) -> usize {
         K
     }
     #[inline(always)]
@@ -61,7 +61,7 @@ pub struct Dynamic(
 impl Width for Dynamic {
     type Vector<T: Real> = Vec<T>;
     #[inline(always)]
-    fn len(self) -> usize {
+    fn size(self) -> usize {
         self.0
     }
     #[inline(always)]

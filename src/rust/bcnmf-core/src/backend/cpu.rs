@@ -223,7 +223,9 @@ impl<T: Real, L: Loss, B: Columns, K: Width> WithSimd for Cells<'_, T, L, B, K> 
         let penalised = control.l1 > T::zero() || control.l2 > T::zero();
         for (at, j) in self.cells.enumerate() {
             let column = self.block.column(j).map(|(i, x)| (i, T::of(x * scale)));
-            let h = self.width.row_mut(self.h_next, at);
+            // A copy that nothing else can point to stays in registers.
+            let mut cell = self.width.zeros::<T>();
+            let h = cell.as_mut();
             h.copy_from_slice(self.width.row(self.h, at));
             if penalised {
                 for &h in h.iter() {
@@ -239,6 +241,7 @@ impl<T: Real, L: Loss, B: Columns, K: Width> WithSimd for Cells<'_, T, L, B, K> 
                 self.loss
                     .w_stats(self.width, basis, column, h, control.guard, self.stats);
             }
+            self.width.row_mut(self.h_next, at).copy_from_slice(h);
         }
     }
 }

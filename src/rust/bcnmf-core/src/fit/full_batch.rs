@@ -1,5 +1,6 @@
 //! Full-batch sweeps: every cell's H step, then one W step from all records.
 
+use super::start::drop_empty_features;
 use super::w_step::{WControl, column_sums, scale_factors, w_step};
 use super::{Factors, FitParams, Penalty, Problem, Record, Scaling, Start, correlation_distance};
 use crate::Result;
@@ -54,7 +55,10 @@ impl<'a, T: Real> FullBatch<'a, T> {
             Scaling::Normalised => (problem.unit(), T::TINY.wide(), T::FLOOR.wide()),
             Scaling::Plain { guard } => (1.0, guard, 0.0),
         };
-        let working = start.working::<T>(&problem, &params, unit)?;
+        let mut working = start.working::<T>(&problem, &params, unit)?;
+        if params.scaling == Scaling::Normalised {
+            drop_empty_features(&mut working.w, &problem, params.weight);
+        }
         let factors = padded(params.k);
         let size = problem.size(params.k);
         let (w_penalty, h_penalty) =

@@ -1,8 +1,8 @@
 //! Several starts of the same fit; the one with the best objective is kept.
 
 use super::{Driver, Factors, FitParams, FullBatch, Model, Problem, Progress, Record, Start};
-use crate::{Error, Result};
 use crate::real::Real;
+use crate::{Error, Result};
 use rayon::ThreadPool;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -6,6 +6,7 @@
 //! in `W` are replaced by their tangents, and the linear parts with a negative sign move to the
 //! numerator (`w ≥ w₀ (1 + log(w/w₀))`).
 
+mod log_sum;
 pub mod mse;
 pub mod poisson;
 

@@ -115,7 +115,7 @@ fn residual_squares<T: Real, K: Width>(
 ) -> f64 {
     let mut column = column.peekable();
     let mut sum = 0.0;
-    for i in 0..w.len() / width.len() {
+    for i in 0..w.len() / width.size() {
         let x = column
             .next_if(|&(at, _)| at == i)
             .map_or(0.0, |(_, x)| x.wide());

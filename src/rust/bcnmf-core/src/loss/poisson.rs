@@ -3,6 +3,7 @@
 //! H ∘ Wᵀ(X/Λ) / Wᵀ1 and W ∘ (X/Λ)Hᵀ / 1Hᵀ: Lee & Seung 2001; with contrast, arXiv 2602.22387.
 //! `X/Λ` is needed at the non-zeros only, and `Σ λ` comes from column sums of `W`.
 
+use super::log_sum::{CHUNK, Chunk};
 use super::{Basis, Control, Loss, update_cell};
 use crate::real::Real;
 use crate::stats::WStats;
@@ -34,11 +35,21 @@ impl Loss for Poisson {
     ) -> f64 {
         let mut wr = width.zeros::<T>();
         let mut divergence = dot_wide(basis.shared, h);
-        for (i, x) in column.clone() {
-            let row = width.row(basis.w, i);
-            let rate = dot(row, h);
-            divergence += deviance(x, rate);
-            add_scaled(wr.as_mut(), ratio(x, rate, control.guard), row);
+        let mut entries = column.clone();
+        loop {
+            let mut chunk = Chunk::neutral();
+            let mut taken = 0;
+            for (at, (i, x)) in (0..CHUNK).zip(entries.by_ref()) {
+                let row = width.row(basis.w, i);
+                let r = ratio(x, dot(row, h), control.guard);
+                (chunk.x[at], chunk.ratio[at]) = (x, r);
+                add_scaled(wr.as_mut(), r, row);
+                taken = at + 1;
+            }
+            divergence += chunk.sum();
+            if taken < CHUNK {
+                break;
+            }
         }
         for step in 0..control.steps {
             if step > 0 {
@@ -104,17 +115,5 @@ fn ratio<T: Real>(x: T, rate: T, guard: T) -> T {
         x / (rate + guard)
     } else {
         T::zero()
-    }
-}
-
-/// `x log(x/λ) − x` with λ kept above zero, so that an impossible count costs much but not ∞.
-#[inline(always)]
-fn deviance<T: Real>(x: T, rate: T) -> f64 {
-    let x = x.wide();
-    // A value can round to zero when it is read in single precision.
-    if x > 0.0 {
-        x * (x / rate.wide().max(f64::MIN_POSITIVE)).ln() - x
-    } else {
-        0.0
     }
 }

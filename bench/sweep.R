@@ -1,0 +1,117 @@
+# Time and memory of bcnmf against a dense PyTorch program, in turns. Writes RESULTS.md beside this file.
+#   Rscript bench/sweep.R [--torch-python PATH] [--runs 5] [--threads 2] [...]      all arguments: --help
+script <- sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))
+source(file.path(dirname(script), "common.R"))
+
+args <- read_arguments(c(data_arguments, list(
+  torch_python = "python3", runs = 5, sweeps = c(5, 45), torch_sweeps = c(1, 4), output = file.path(bench_dir, "RESULTS.md")
+)))
+
+has_torch <- function(python) {
+  nzchar(Sys.which(python)) &&
+    suppressWarnings(system2(python, c("-c", shQuote("import torch")), stdout = FALSE, stderr = FALSE)) == 0
+}
+with_torch <- has_torch(args$torch_python)
+if (!with_torch) {
+  message(
+    "torch cannot be imported by ", args$torch_python, ": bcnmf runs alone. To compare, for instance\n",
+    "  python3 -m venv torch-env\n  torch-env/bin/pip install torch\n",
+    "  Rscript bench/sweep.R --torch-python torch-env/bin/python"
+  )
+}
+
+folder <- tempfile("bench")
+dir.create(folder)
+invisible(reg.finalizer(globalenv(), function(e) unlink(folder, recursive = TRUE), onexit = TRUE))
+load_before <- load_average()
+data <- make_data(args, folder)
+cat(describe_data(data), "\n", sep = "")
+
+kinds <- rbind(
+  data.frame(who = "bcnmf", loss = rep(c("poisson", "mse"), each = 2), variant = c("single", "double")),
+  if (with_torch) data.frame(who = "torch", loss = "poisson", variant = c("updates", "monitored", "lean")),
+  if (with_torch) data.frame(who = "torch", loss = "mse", variant = c("updates", "monitored"))
+)
+# In turns: a bcnmf run, a torch run of the same loss, and so on, so that drift of the machine's speed hits both.
+kinds <- kinds[order(kinds$loss != "poisson", ave(seq_len(nrow(kinds)), kinds$loss, kinds$who, FUN = seq_along)), ]
+runs <- lapply(seq_len(nrow(kinds)), function(kind) list())
+for (run in seq_len(args$runs)) {
+  for (kind in seq_len(nrow(kinds))) {
+    which <- kinds[kind, ]
+    result <- if (which$who == "bcnmf") {
+      run_bcnmf(data, which$loss, which$variant, args$sweeps)
+    } else {
+      run_torch(args$torch_python, data, which$loss, which$variant, args$torch_sweeps)
+    }
+    runs[[kind]][[run]] <- result
+    cat(sprintf(
+      "run %d  %-7s %-7s %-9s  %.3f s (CPU %.3f s) a sweep, peak %.0f MB\n",
+      run, which$who, which$loss, which$variant, result$seconds_per_sweep, result$cpu_per_sweep, result$peak_mb
+    ))
+  }
+}
+load_after <- load_average()
+
+of <- function(who, loss, variant, what) {
+  at <- which(kinds$who == who & kinds$loss == loss & kinds$variant == variant)
+  vapply(runs[[at]], function(run) run[[what]], 0)
+}
+above_idle <- function(who, loss, variant) of(who, loss, variant, "peak_mb") - of(who, loss, variant, "rss_before_mb")
+
+names_of <- c(
+  single = "bcnmf, single precision", double = "bcnmf, double precision", updates = "torch, the published updates",
+  monitored = "torch, updates and monitored divergence", lean = "torch, updates without products with ones"
+)
+time_table <- do.call(rbind, lapply(seq_len(nrow(kinds)), function(kind) {
+  which <- kinds[kind, ]
+  mine <- of(which$who, which$loss, which$variant, "seconds_per_sweep")
+  memory <- above_idle(which$who, which$loss, which$variant)
+  data.frame(
+    loss = which$loss, program = names_of[[which$variant]],
+    `times bcnmf's time` = spread(mine / of("bcnmf", which$loss, "single", "seconds_per_sweep")),
+    `times bcnmf's memory` = spread(memory / above_idle("bcnmf", which$loss, "single")),
+    `seconds a sweep` = spread(mine), `CPU seconds a sweep` = spread(of(which$who, which$loss, which$variant, "cpu_per_sweep")),
+    `MB above the idle process` = spread(memory, 4), check.names = FALSE
+  )
+}))
+time_table <- time_table[order(time_table$loss != "poisson", match(time_table$program, names_of)), ]
+
+bcnmf_runs <- unlist(runs[kinds$who == "bcnmf"], recursive = FALSE)
+table <- memory_table(bcnmf_runs)
+versions <- c(
+  paste("bcnmf", bcnmf_runs[[1]]$version),
+  if (with_torch) paste("torch", unlist(runs[kinds$who == "torch"], recursive = FALSE)[[1]]$version)
+)
+headline <- if (with_torch) {
+  speed <- of("torch", "poisson", "updates", "seconds_per_sweep") / of("bcnmf", "poisson", "single", "seconds_per_sweep")
+  memory <- above_idle("torch", "poisson", "updates") / above_idle("bcnmf", "poisson", "single")
+  c(sprintf(
+    "One poisson sweep of bcnmf is %s times as fast as the published updates in dense PyTorch with as many threads, in 1/%s of the memory (median, range over %d pairs of runs).",
+    spread(speed), spread(memory), args$runs
+  ), "")
+} else {
+  c("Torch was not at hand: bcnmf alone.", "")
+}
+
+lines <- c(
+  "# Measured", "",
+  "Written by `Rscript bench/sweep.R`; README.md beside this file says how each figure is taken. Values of one session on one machine:",
+  "the ratios carry over to others better than the times.", "",
+  headline,
+  paste0("- Date: ", format(Sys.Date())),
+  paste0("- Machine: ", describe_machine()),
+  paste0("- Load average before and after (nothing else running would be about 0 before): ", load_before, ", ", load_after),
+  paste0("- Versions: ", paste(versions, collapse = ", ")),
+  paste0("- Data: ", describe_data(data)),
+  sprintf(
+    "- Runs: %d of each kind, in turns, each in a process of its own; medians, in brackets the range; ratios are taken run by run",
+    args$runs
+  ), "",
+  "## A sweep against a dense program", "", markdown_table(time_table), "",
+  "bcnmf's time contains the divergences of both sets, as the line \"monitored\" does; the line \"updates\" does without.",
+  "Seconds are by the clock; CPU seconds add up all threads and are what a busy machine distorts least.",
+  "Memory is the peak of the process above what it held with its libraries loaded and no data; for bcnmf that contains the data in R.", "",
+  "## Memory of a fit above what R holds before the call", "", markdown_table(table)
+)
+writeLines(lines, args$output)
+cat("", lines, sep = "\n")

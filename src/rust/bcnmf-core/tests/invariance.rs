@@ -1,0 +1,411 @@
+//! What must not matter: storage, scale, rescaling, threads, slices of time, a pause; and what the
+//! history says of a model is what the model does.
+
+mod common;
+
+use bcnmf_core::backend::pool;
+use bcnmf_core::fit::{Contrast, Factors, FitParams, Outcome, Penalty, Restarts, Scaling};
+use bcnmf_core::real::Real;
+use bcnmf_core::{Driver, LossKind, Matrix, Start};
+use common::scenario::{Data, Scenario, losses, random, scenarios};
+use common::{Sparse, cases, distance, factor_distance, naive, product, run};
+use ndarray::Array2;
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseResult;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A problem in the regime that a user would choose: positive data, moderate contrast.
+fn sane(loss: LossKind, seed: u64, beta: f64, k: usize) -> (Data, FitParams) {
+    let data = Data::new(random(15, 20, 1.0, seed), Some(random(15, 12, 1.0, !seed)));
+    let weight = data.problem(false).weight(Contrast::Beta(beta), loss);
+    (
+        data,
+        FitParams {
+            maxit: 20,
+            tol: 0.0,
+            weight,
+            ..FitParams::new(k, loss)
+        },
+    )
+}
+
+/// The scenario's parameters with a contrast of at most beta = 0.3: where F has no lower bound,
+/// rounding errors grow as fast as the factors do.
+fn moderate(scenario: &Scenario, data: &Data) -> FitParams {
+    let contrast = match scenario.weight {
+        weight if weight < 0.0 => Contrast::Beta(-weight / 10.0),
+        weight => Contrast::Explain(weight),
+    };
+    let weight = data.problem(true).weight(contrast, scenario.loss);
+    FitParams {
+        weight,
+        ..scenario.params()
+    }
+}
+
+fn start_of(data: &Data, k: usize, seed: u64) -> Start {
+    let cells = [Some(&data.x), data.y.as_ref()].map(|x| x.map_or(0, |x| x.ncols()));
+    let draw = |rows, columns, s| random(rows, columns, 1.0, seed ^ s);
+    let [w, h, y] = [
+        draw(data.x.nrows(), k, 11),
+        draw(k, cells[0], 12),
+        draw(k, cells[1], 13),
+    ];
+    Start::Factors(common::factors(&w, &h, data.y.is_some().then_some(&y)))
+}
+
+proptest! {
+    #![proptest_config(cases(150))]
+
+    #[test]
+    fn dense_and_sparse_agree(scenario in scenarios(), seed: u64, normalised: bool) {
+        let data = scenario.data();
+        let scaling = if normalised { Scaling::Normalised } else { Scaling::Plain { guard: 1e-16 } };
+        let params = FitParams { maxit: 10, scaling, ..moderate(&scenario, &data) };
+        let start = Start::Seed(seed);
+        let dense = data.fit::<f64>(false, &params, &start);
+        let sparse = data.fit::<f64>(true, &params, &start);
+        prop_assert!(factor_distance(&dense.factors(), &sparse.factors()) <= 1e-10);
+        let zeros = (Sparse::with_zeros(&data.x), data.y.as_ref().map(Sparse::with_zeros));
+        let (x, y) = (zeros.0.view(), zeros.1.as_ref().map(Sparse::view));
+        let stored = run::<f64>(x, y, &params, &start);
+        prop_assert!(factor_distance(&dense.factors(), &stored.factors()) <= 1e-10);
+    }
+
+    #[test]
+    fn rescaling_changes_no_product(
+        loss in losses(), seed: u64, beta in 0.0..0.5f64, k in 1..6usize,
+    ) {
+        let (data, params) = sane(loss, seed, beta, k);
+        let start = start_of(&data, k, seed);
+        let on = data.fit::<f64>(false, &params, &start).factors();
+        let params = FitParams { scaling: Scaling::Plain { guard: 1e-300 }, ..params };
+        let off = data.fit::<f64>(false, &params, &start).factors();
+        for (h_on, h_off) in [(&on.h, &off.h), (&on.h_background, &off.h_background)] {
+            let (a, b) = (product(&on.w, h_on, k), product(&off.w, h_off, k));
+            let error = a.iter().zip(&b).map(|(a, b)| (a - b).abs() / b).fold(0.0, f64::max);
+            prop_assert!(error <= 1e-8, "{error:e}");
+        }
+        for column in on.w.chunks_exact(15) {
+            prop_assert!((column.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn a_power_of_two_in_the_unit_changes_no_bit(
+        scenario in scenarios(), power in -90..90i32, seed: u64, single: bool,
+    ) {
+        let data = scenario.data();
+        let params = FitParams { maxit: 8, ..scenario.params() };
+        if single {
+            same_bits_scaled::<f32>(&data, &params, power, seed)?;
+        } else {
+            same_bits_scaled::<f64>(&data, &params, power, seed)?;
+        }
+    }
+
+    #[test]
+    fn the_unit_does_not_matter(
+        scenario in scenarios(),
+        c in prop_oneof![Just(1e30), Just(1e-30), Just(3.0), 1e-5..1e5f64],
+        seed: u64,
+    ) {
+        let data = scenario.data();
+        let params = FitParams { maxit: 8, ..moderate(&scenario, &data) };
+        let error = scale_error::<f64>(&data, &params, c, seed);
+        prop_assert!(error <= 1e-9, "double: {error:e}");
+        let error = scale_error::<f32>(&data, &params, c, seed);
+        prop_assert!(error <= 1e-3, "single: {error:e}");
+    }
+
+    #[test]
+    fn the_history_tells_what_the_model_does(
+        scenario in scenarios(), sweeps in 0..6usize, seed: u64,
+    ) {
+        // Every entry can be fitted: a count whose rate is zero costs what the unit makes of it.
+        let scenario = Scenario { density: 1.0, blank: false, ..scenario };
+        let data = scenario.data();
+        let params = FitParams { maxit: 6, ..scenario.params() };
+        for start in [Start::Seed(seed), start_of(&data, scenario.k, seed)] {
+            let all = data.fit::<f64>(scenario.sparse, &params, &start);
+            let some = FitParams { maxit: sweeps, ..params.clone() };
+            let some = data.fit::<f64>(scenario.sparse, &some, &start);
+            let want = naive(&data.x, data.y.as_ref(), &some.factors(), &params);
+            prop_assert_eq!(some.history().len(), sweeps + 1);
+            prop_assert_eq!(some.iteration(), sweeps);
+            let record = all.history()[sweeps];
+            prop_assert_eq!(record.iteration, sweeps);
+            // The last record belongs to the factors that come out.
+            prop_assert_eq!(some.history()[sweeps].objective.to_bits(), record.objective.to_bits());
+            if data.y.is_none() || scenario.k_target < scenario.k || scenario.loss == LossKind::Mse {
+                let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * want.magnitude;
+                prop_assert!(close(record.objective, want.objective), "{record:?} {want:?}");
+            }
+            prop_assert!((record.target - want.target).abs() <= 1e-9 * want.magnitude);
+            prop_assert_eq!(record.background.is_nan(), data.y.is_none());
+        }
+    }
+}
+
+/// Largest difference between the fits of the data and of `c` times the data, as parts of the
+/// largest value. Penalties can take a model down to the floor, whose place depends on the unit:
+/// W is looked at without them only.
+fn scale_error<T: Real>(data: &Data, params: &FitParams, c: f64, seed: u64) -> f64 {
+    let one = data.fit::<T>(true, params, &Start::Seed(seed)).factors();
+    let scaled = data.scaled(c);
+    let many = scaled.fit::<T>(true, params, &Start::Seed(seed)).factors();
+    let free = params.w_penalty == Penalty::default() && params.h_penalty == Penalty::default();
+    let w = if free { distance(&one.w, &many.w) } else { 0.0 };
+    let sets = [(&data.x, &one.h, &many.h)];
+    let background = data
+        .y
+        .iter()
+        .map(|y| (y, &one.h_background, &many.h_background));
+    sets.into_iter()
+        .chain(background)
+        .fold(w, |worst, (x, h_one, h_many)| {
+            let most = x.iter().copied().fold(0.0, f64::max);
+            let (a, b) = (
+                product(&one.w, h_one, params.k),
+                product(&many.w, h_many, params.k),
+            );
+            let error = a
+                .iter()
+                .zip(&b)
+                .map(|(a, b)| (a - b / c).abs() / most)
+                .fold(0.0, f64::max);
+            worst.max(error)
+        })
+}
+
+fn same_bits_scaled<T: Real>(
+    data: &Data,
+    params: &FitParams,
+    power: i32,
+    seed: u64,
+) -> TestCaseResult {
+    let c = 2f64.powi(power);
+    let scaled = data.scaled(c);
+    let one = data.fit::<T>(true, params, &Start::Seed(seed));
+    let many = scaled.fit::<T>(true, params, &Start::Seed(seed));
+    let (f, mut g) = (one.factors(), many.factors());
+    g.h.iter_mut()
+        .chain(&mut g.h_background)
+        .for_each(|h| *h /= c);
+    prop_assert_eq!(f, g);
+    let c = if params.loss == LossKind::Mse {
+        c * c
+    } else {
+        c
+    };
+    for (one, many) in one.history().iter().zip(many.history()) {
+        prop_assert_eq!(one.target, many.target / c);
+        prop_assert_eq!(one.objective, many.objective / c);
+        prop_assert!(one.background.is_nan() || one.background == many.background / c);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(cases(60))]
+
+    #[test]
+    fn without_weight_a_background_does_not_touch_w(
+        loss in losses(), sparse: bool, seed: u64, k in 1..6usize, alpha in prop_oneof![Just(0.0), Just(-0.0)],
+    ) {
+        let data = Data::new(random(15, 20, 0.5, seed), Some(random(15, 12, 0.5, !seed)));
+        let params = FitParams { maxit: 15, tol: 0.0, ..FitParams::new(k, loss) };
+        let alone = data.without_background();
+        let alone = alone.fit::<f64>(sparse, &params, &Start::Seed(seed)).factors();
+        let weight = data.problem(sparse).weight(Contrast::Alpha(alpha), loss);
+        let params = FitParams { weight, ..params };
+        let beside = data.fit::<f64>(sparse, &params, &Start::Seed(seed)).factors();
+        prop_assert!(distance(&alone.w, &beside.w) <= 1e-12);
+        prop_assert!(distance(&alone.h, &beside.h) <= 1e-12);
+    }
+
+    #[test]
+    fn target_only_factors_are_not_used_by_the_background(
+        loss in losses(), sparse: bool, seed: u64, k_target in 0..6usize, lambda in 0.1..3.0f64,
+    ) {
+        let k = 5;
+        let k_target = k_target.min(k);
+        let data = Data::new(random(15, 20, 0.5, seed), Some(random(15, 12, 0.5, !seed)));
+        let params = FitParams { maxit: 15, tol: 0.0, weight: lambda, k_target, ..FitParams::new(k, loss) };
+        for start in [Start::Seed(seed), start_of(&data, k, seed)] {
+            let fit = data.fit::<f64>(sparse, &params, &start).factors();
+            for cell in fit.h_background.chunks_exact(k) {
+                prop_assert!(cell[k - k_target..].iter().all(|h| *h == 0.0));
+                prop_assert!(cell[..k - k_target].iter().all(|h| *h > 0.0));
+            }
+        }
+        if k_target == k {
+            let fit = data.fit::<f64>(sparse, &params, &Start::Seed(seed)).factors();
+            let plain = FitParams { weight: 0.0, k_target: 0, ..params };
+            let alone = data.without_background();
+            let alone = alone.fit::<f64>(sparse, &plain, &Start::Seed(seed)).factors();
+            prop_assert!(distance(&alone.w, &fit.w) <= 1e-12);
+        }
+    }
+
+    #[test]
+    fn a_pause_does_not_matter(scenario in scenarios(), seed: u64, first in 1..15usize) {
+        let data = scenario.data();
+        let fit = |maxit: usize, start: &Start| {
+            let params = FitParams { maxit, ..moderate(&scenario, &data) };
+            data.fit::<f64>(scenario.sparse, &params, start).factors()
+        };
+        let long = fit(20, &Start::Seed(seed));
+        let short = fit(first, &Start::Seed(seed));
+        let resumed = fit(20 - first, &Start::Factors(short));
+        let error = factor_distance(&long, &resumed);
+        prop_assert!(error <= 1e-9, "{error:e}");
+    }
+
+    #[test]
+    fn evaluation_alone_is_naive(scenario in scenarios(), seed: u64) {
+        let scenario = Scenario { density: 1.0, blank: false, k_target: 0, ..scenario };
+        let data = scenario.data();
+        let start = start_of(&data, scenario.k, seed);
+        let params = FitParams { maxit: 0, ..scenario.params() };
+        let Start::Factors(given) = &start else { unreachable!() };
+        let want = naive(&data.x, data.y.as_ref(), given, &params);
+        let check = |got: &[bcnmf_core::fit::Record], tolerance: f64| {
+            prop_assert_eq!(got.len(), 1);
+            let close = |a: f64, b: f64, size: f64| a.is_nan() && b.is_nan() || (a - b).abs() <= tolerance * size;
+            prop_assert!(close(got[0].target, want.target, want.magnitude));
+            prop_assert!(close(got[0].background, want.background, want.magnitude_background));
+            prop_assert!(close(got[0].objective, want.objective, want.magnitude));
+            Ok(())
+        };
+        let double = data.fit::<f64>(scenario.sparse, &params, &start);
+        check(double.history(), 1e-12)?;
+        prop_assert!(factor_distance(given, &double.factors()) == 0.0);
+        check(data.fit::<f32>(scenario.sparse, &params, &start).history(), 1e-5)?;
+    }
+}
+
+/// Data of rank 3 and a start so near that hardly anything is left: the difference of two large
+/// sums would be all rounding.
+#[test]
+fn small_residuals_are_exact_in_single_precision() {
+    let (w, h) = (random(40, 3, 1.0, 1), random(3, 60, 1.0, 2));
+    let x = common::fortran(&w.dot(&h));
+    let squares: f64 = x.iter().map(|x| x * x).sum();
+    let data = Data::new(x, None);
+    for near in [1e-2, 1e-3, 1e-4, 2e-5] {
+        let shake = |m: &Array2<f64>, seed| {
+            let noise = random(m.nrows(), m.ncols(), 1.0, seed);
+            m + &(m * &noise * near)
+        };
+        let start = Start::Factors(common::factors(&shake(&w, 3), &shake(&h, 4), None));
+        for maxit in [0, 1, 5] {
+            let params = FitParams {
+                maxit,
+                tol: 0.0,
+                ..FitParams::new(3, LossKind::Mse)
+            };
+            let fit = data.fit::<f32>(false, &params, &start);
+            let want = naive(&data.x, None, &fit.factors(), &params).target;
+            let got = fit.history()[maxit].target;
+            assert!(
+                (got / want - 1.0).abs() <= 0.01,
+                "{got:e} for {want:e}, {:e} of all squares",
+                want / squares
+            );
+        }
+    }
+}
+
+/// All bits of what comes out of several starts.
+fn outcome<T: Real>(
+    data: &Data,
+    sparse: bool,
+    params: &FitParams,
+    threads: usize,
+    budget: Duration,
+) -> (Factors, Vec<Outcome>) {
+    let problem = Arc::new(data.problem(sparse));
+    let starts = vec![Start::Seed(1), Start::Seed(2)];
+    let pool = pool(threads).expect("threads");
+    let mut fit = Restarts::<T>::new(problem, params.clone(), starts, pool).expect("valid");
+    let mut calls = 0;
+    while !fit.advance(budget).done {
+        calls += 1;
+        assert!(
+            calls < 300_000,
+            "{budget:?} at a time does not get anywhere"
+        );
+    }
+    (fit.factors(), fit.outcomes().to_vec())
+}
+
+/// NaN is part of a history, so bits are compared by what they print as.
+fn same(a: &(Factors, Vec<Outcome>), b: &(Factors, Vec<Outcome>)) -> bool {
+    a.0 == b.0 && format!("{:?}", a.1) == format!("{:?}", b.1)
+}
+
+fn threads_and_slices<T: Real>(loss: LossKind, sparse: bool) {
+    let data = Data::new(random(60, 2500, 0.5, 1), Some(random(60, 1700, 0.5, 2)));
+    let (x, y) = data.matrices(sparse);
+    assert!(x.stripes().len() >= 8 && y.map_or(0, |y| y.stripes().len()) >= 8);
+    let params = FitParams {
+        maxit: 4,
+        tol: 0.0,
+        weight: -0.3,
+        ..FitParams::new(5, loss)
+    };
+    let long = Duration::from_secs(600);
+    let want = outcome::<T>(&data, sparse, &params, 1, long);
+    for threads in [2, 4] {
+        assert!(
+            same(&want, &outcome::<T>(&data, sparse, &params, threads, long)),
+            "{threads} threads"
+        );
+    }
+    for (threads, micros) in [(1, 1000), (2, 300), (2, 50), (1, 1)] {
+        let got = outcome::<T>(
+            &data,
+            sparse,
+            &params,
+            threads,
+            Duration::from_micros(micros),
+        );
+        assert!(
+            same(&want, &got),
+            "{threads} threads, {micros} µs at a time"
+        );
+    }
+}
+
+#[test]
+fn threads_and_slices_change_no_bit_mse() {
+    for sparse in [false, true] {
+        threads_and_slices::<f64>(LossKind::Mse, sparse);
+        threads_and_slices::<f32>(LossKind::Mse, sparse);
+    }
+}
+
+#[test]
+fn threads_and_slices_change_no_bit_poisson() {
+    for sparse in [false, true] {
+        threads_and_slices::<f64>(LossKind::Poisson, sparse);
+        threads_and_slices::<f32>(LossKind::Poisson, sparse);
+    }
+}
+
+#[test]
+fn the_sums_of_the_data_do_not_depend_on_threads() {
+    let data = Data::new(random(60, 2500, 0.5, 1), None);
+    let sums = |threads: usize, sparse: bool| {
+        let (x, _): (Matrix<'_>, _) = data.matrices(sparse);
+        let s = pool(threads)
+            .expect("threads")
+            .install(|| x.check("target").expect("valid"));
+        (s.sum, s.sum_squares, s.row_sums, s.column_sums)
+    };
+    for sparse in [false, true] {
+        assert_eq!(sums(1, sparse), sums(4, sparse));
+    }
+}

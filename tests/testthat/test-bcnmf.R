@@ -1,0 +1,209 @@
+test_that("a fit is a valid model with the data's names", {
+  sim <- small_sim()
+  fit <- bcnmf(sim$target, sim$background, k = 3, loss = "poisson", maxit = 50)
+  expect_s4_class(fit, "bcnmf")
+  expect_true(methods::validObject(fit))
+  expect_identical(rownames(fit$w), rownames(sim$target))
+  expect_identical(colnames(fit$h), colnames(sim$target))
+  expect_identical(colnames(fit$h_background), colnames(sim$background))
+  expect_equal(unname(colSums(fit$w)), rep(1, 3))
+  expect_equal(unname(rowSums(fit$h)), rep(1, 3))
+  expect_equal(unname(rowSums(fit$h_background)), rep(1, 3))
+  expect_false(is.unsorted(rev(fit$d)))
+  expect_identical(nrow(fit$history), 51L)
+  expect_equal(fit$history$iteration, 0:50)
+})
+
+test_that("the divergences are those of the returned factors, and the objective joins them", {
+  sim <- small_sim()
+  x <- as.matrix(sim$target)
+  for (loss in c("mse", "poisson")) {
+    fit <- bcnmf(sim$target, sim$background, k = 3, alpha = 0.3, loss = loss, maxit = 30, precision = "double")
+    mu <- fitted(fit)
+    by_hand <- if (loss == "mse") sum((x - mu)^2) else sum(ifelse(x > 0, x * log(x / mu), 0) - x + mu)
+    expect_equal(fit$divergence[["target"]], by_hand, tolerance = 1e-9)
+    expect_equal(fit$divergence[["objective"]], by_hand - 0.3 * fit$divergence[["background"]], tolerance = 1e-9)
+    table <- evaluate(fit, sim$target, sim$background)
+    expect_equal(table$divergence, unname(fit$divergence[c("target", "background")]), tolerance = 1e-9)
+    expect_equal(table$mean[1], by_hand / length(x), tolerance = 1e-9)
+  }
+})
+
+test_that("alpha and beta are two names for one strength", {
+  sim <- small_sim()
+  ratio <- list(mse = sum(sim$background^2) / sum(sim$target^2), poisson = sum(sim$background) / sum(sim$target))
+  for (loss in names(ratio)) {
+    by_beta <- bcnmf(sim$target, sim$background, k = 2, beta = 0.4, loss = loss, maxit = 20)
+    expect_equal(by_beta$alpha, 0.4 / ratio[[loss]])
+    expect_equal(by_beta$beta, 0.4)
+    by_alpha <- bcnmf(sim$target, sim$background, k = 2, alpha = by_beta$alpha, loss = loss, maxit = 20)
+    expect_same_model(by_alpha, by_beta, tolerance = 1e-6)
+  }
+})
+
+test_that("without contrast the background does not touch the basis", {
+  sim <- small_sim()
+  plain <- bcnmf(sim$target, k = 3, maxit = 40, precision = "double")
+  zero <- bcnmf(sim$target, sim$background, k = 3, alpha = 0, maxit = 40, precision = "double")
+  expect_equal(zero$w, plain$w, tolerance = 1e-12)
+  expect_equal(zero$h, plain$h, tolerance = 1e-12)
+  expect_identical(plain$alpha, 0)
+  expect_identical(dim(plain$h_background), c(3L, 0L))
+})
+
+test_that("dense and sparse data, and every class that holds the same numbers, give the same fit", {
+  sim <- small_sim()
+  sparse <- bcnmf(sim$target, sim$background, k = 3, maxit = 20, precision = "double")
+  dense <- as.matrix(sim$target)
+  whole <- dense
+  storage.mode(whole) <- "integer"
+  inputs <- list(
+    dense, whole, as.data.frame(dense), methods::as(sim$target, "TsparseMatrix"),
+    methods::as(sim$target, "RsparseMatrix"), Matrix::Matrix(dense, sparse = FALSE)
+  )
+  for (x in inputs) {
+    fit <- bcnmf(x, sim$background, k = 3, maxit = 20, precision = "double")
+    expect_same_model(fit, sparse, tolerance = 1e-10)
+  }
+  pattern <- methods::as(sim$target > 1, "nMatrix")
+  fits <- lapply(list(pattern, as.matrix(pattern)), bcnmf, k = 2, maxit = 5, precision = "double")
+  expect_same_model(fits[[1]], fits[[2]], tolerance = 1e-10)
+  symmetric <- Matrix::crossprod(sim$target[, 1:10])
+  expect_s4_class(symmetric, "dsCMatrix")
+  fits <- lapply(list(symmetric, as.matrix(symmetric)), bcnmf, k = 2, maxit = 5, precision = "double")
+  expect_same_model(fits[[1]], fits[[2]], tolerance = 1e-10)
+})
+
+test_that("threads and repeats give the same bits, and R's random numbers are untouched", {
+  sim <- simulate_contrast(100, n_target = 600, n_background = 300, seed = 3)
+  set.seed(1)
+  before <- .Random.seed
+  fits <- lapply(c(1, 2, 4, 2), function(threads) {
+    bcnmf(sim$target, sim$background, k = 4, loss = "poisson", maxit = 20, seed = 7, threads = threads)
+  })
+  expect_identical(.Random.seed, before)
+  for (fit in fits[-1]) expect_same_model(fit, fits[[1]])
+})
+
+test_that("the caller's data are not modified", {
+  sim <- small_sim()
+  x <- as.matrix(sim$target)
+  copy <- x + 0
+  slots <- list(sim$target@x + 0, sim$target@i + 0L, sim$target@p + 0L)
+  bcnmf(x, k = 2, maxit = 5)
+  bcnmf(sim$target, k = 2, maxit = 5)
+  expect_identical(x, copy)
+  expect_identical(list(sim$target@x, sim$target@i, sim$target@p), slots)
+})
+
+test_that("the best of several starts is returned and all are listed", {
+  sim <- small_sim()
+  fit <- bcnmf(sim$target, k = 3, seed = c(3, 1, 2), maxit = 15)
+  expect_identical(fit$restarts$start, c("3", "1", "2"))
+  expect_identical(which(fit$restarts$best), which.min(fit$restarts$objective))
+  expect_equal(fit$divergence[["objective"]], min(fit$restarts$objective))
+  alone <- bcnmf(sim$target, k = 3, seed = c(3, 1, 2)[fit$restarts$best], maxit = 15)
+  expect_same_model(fit, alone)
+})
+
+test_that("a fit starts from given loadings", {
+  sim <- small_sim()
+  fit <- bcnmf(sim$target, sim$background, k = 3, init = sim$w, loss = "poisson", maxit = 1, precision = "double")
+  # started at the truth, one sweep stays close to it
+  expect_true(all(best_cosine(fit$w, sim$w) > 0.98))
+  several <- bcnmf(sim$target, k = 3, init = list(truth = sim$w, sim$w + 0.1), maxit = 5)
+  expect_identical(several$restarts$start, c("truth", "w2"))
+  as_seed <- bcnmf(sim$target, k = 3, seed = sim$w, maxit = 5)
+  expect_same_model(as_seed, bcnmf(sim$target, k = 3, init = sim$w, maxit = 5))
+})
+
+test_that("continuing equals one long run", {
+  sim <- small_sim()
+  for (args in list(list(beta = 0.3), list(k_target = 1), list(alpha = 0.1, L1 = 0.05, L2 = c(0.1, 0)))) {
+    run <- function(maxit, ...) {
+      do.call(bcnmf, c(
+        list(sim$target, sim$background, k = 3, loss = "poisson", maxit = maxit, tol = 0, precision = "double"), args, list(...)
+      ))
+    }
+    long <- run(30)
+    first <- run(12)
+    file <- withr::local_tempfile()
+    saveRDS(first, file)
+    second <- bcnmf(sim$target, sim$background, init = readRDS(file), maxit = 18, tol = 0)
+    expect_same_model(second, long, tolerance = 1e-9)
+    expect_equal(second$history, long$history, tolerance = 1e-9, ignore_attr = "row.names")
+    expect_identical(second$iterations, 30)
+    expect_identical(second$lambda, long$lambda)
+  }
+})
+
+test_that("target-only factors are closed to the background and found", {
+  sim <- simulate_contrast(300, n_target = 500, n_background = 400, k_shared = 3, k_target = 1, share = 0.25, seed = 5)
+  fit <- bcnmf(sim$target, sim$background, k = 4, k_target = 1, loss = "poisson", seed = 1:3)
+  expect_identical(sum(fit$target_only), 1L)
+  own <- which(fit$target_only)
+  expect_true(all(fit$h_background[own, ] == 0))
+  expect_identical(fit$d_background[[own]], 0)
+  expect_true(all(best_cosine(fit$w, sim$w) > 0.95))
+  expect_gt(best_cosine(fit$w[, own, drop = FALSE], sim$w[, "target1", drop = FALSE]), 0.95)
+  expect_identical(is.na(c(fit$alpha, fit$beta)), c(TRUE, TRUE))
+  # both sets count the same by default
+  expect_equal(fit$lambda, sum(sim$target) / sum(sim$background))
+})
+
+test_that("penalties do what they say, free of the data's unit", {
+  sim <- small_sim()
+  run <- function(scale = 1, ...) bcnmf(sim$target * scale, k = 3, maxit = 60, precision = "double", ...)
+  plain <- run()
+  sparse <- run(L1 = c(0, 0.5))
+  expect_gt(mean(sparse$h < 1e-6), mean(plain$h < 1e-6))
+  expect_gt(sparse$divergence[["target"]], plain$divergence[["target"]])
+  for (L in list(list(L1 = 0.2), list(L2 = 0.2))) {
+    one <- do.call(run, L)
+    other <- do.call(run, c(scale = 1024, L))
+    expect_equal(other$w, one$w, tolerance = 1e-9)
+    expect_equal(other$d, one$d * 1024, tolerance = 1e-9)
+  }
+})
+
+test_that("one row, one column, one factor, empty rows and columns work", {
+  expect_s4_class(bcnmf(matrix(1:6 + 0, 1), k = 1), "bcnmf")
+  expect_s4_class(bcnmf(matrix(1:6 + 0, ncol = 1), k = 1), "bcnmf")
+  expect_s4_class(bcnmf(matrix(3), matrix(2), k = 1), "bcnmf")
+  x <- as.matrix(small_sim()$target)
+  x[3, ] <- 0
+  x[, 5] <- 0
+  for (loss in c("mse", "poisson")) {
+    fit <- bcnmf(x, x[, 1:20], k = 2, loss = loss, maxit = 30)
+    expect_identical(unname(fit$w[3, ]), c(0, 0))
+    expect_identical(unname(fit$h[, 5]), c(0, 0))
+    expect_false(anyNA(fit$w), anyNA(fit$h))
+  }
+})
+
+test_that("values of any magnitude that can be squared are fitted", {
+  x <- matrix(stats::rexp(200), 20)
+  reference <- bcnmf(x, k = 3, maxit = 30)
+  for (scale in c(1e-90, 1e-30, 1e30, 1e90)) {
+    fit <- bcnmf(x * scale, k = 3, maxit = 30)
+    expect_equal(fit$w, reference$w, tolerance = 1e-3)
+    expect_true(all(is.finite(fit$d)))
+  }
+})
+
+test_that("unusual strengths and data are warned about", {
+  sim <- small_sim()
+  expect_warning(bcnmf(sim$target, sim$background, k = 2, beta = 1.5, maxit = 3), "beta.*1.5", class = "bcnmf_warning")
+  expect_warning(bcnmf(sim$target / 3, k = 2, loss = "poisson", maxit = 3), "whole number", class = "bcnmf_warning")
+  expect_silent(bcnmf(sim$target, sim$background, k = 2, beta = 0.5, maxit = 3))
+})
+
+test_that("a strong contrast never gives a number that is not finite", {
+  sim <- small_sim()
+  for (loss in c("mse", "poisson")) {
+    for (alpha in c(1, 10, 1e3)) {
+      fit <- suppressWarnings(bcnmf(sim$target, sim$background, k = 3, alpha = alpha, loss = loss, maxit = 300))
+      expect_true(methods::validObject(fit))
+    }
+  }
+})

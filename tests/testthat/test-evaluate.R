@@ -1,0 +1,20 @@
+test_that("explained compares with the mean profile model", {
+  sim <- small_sim()
+  fit <- bcnmf(sim$target, k = 3, loss = "poisson", maxit = 200)
+  x <- as.matrix(sim$target)
+  null <- outer(rowSums(x), colSums(x)) / sum(x)
+  deviance <- function(mu) sum(ifelse(x > 0, x * log(x / mu), 0) - x + mu)
+  table <- evaluate(fit, sim$target)
+  expect_equal(table$explained, 1 - deviance(fitted(fit)) / deviance(null), tolerance = 1e-6)
+  expect_identical(evaluate(fit, sim$target, loss = "mse")$loss, "mse")
+  expect_equal(evaluate(fit, sim$target, loss = "mse")$divergence, sum((x - fitted(fit))^2), tolerance = 1e-9)
+})
+
+test_that("what cannot be evaluated is refused", {
+  sim <- small_sim()
+  fit <- bcnmf(sim$target, k = 2, maxit = 5)
+  expect_bcnmf_error(evaluate(fit), "missing")
+  expect_bcnmf_error(evaluate(fit, sim$target[, 1:5]), "5 cells.*80", arg = "target")
+  expect_bcnmf_error(evaluate(fit, sim$target, sim$background), "without one")
+  expect_bcnmf_error(evaluate(fit, sim$target, loss = "kl"), "loss")
+})
