@@ -1,6 +1,8 @@
 //! The two precisions of the arithmetic.
 
 use num_traits::{Float, NumAssign};
+use pulp::Simd;
+use pulp::bytemuck::{cast_slice, cast_slice_mut};
 use std::fmt::Debug;
 use std::iter::Sum;
 
@@ -13,15 +15,69 @@ pub trait Real: Float + NumAssign + Sum + Debug + Default + Send + Sync + 'stati
     const FLOOR: Self;
     /// Added to denominators, far below [`Real::FLOOR`] squared.
     const TINY: Self;
+    /// Entries that vectors over the factors are padded to a multiple of: 32 bytes.
+    const LANES: usize;
+    /// A vector register of the instruction set `S`; its size divides 32 bytes.
+    type Register<S: Simd>: Copy;
+
     /// Rounds a double to this precision.
     fn of(value: f64) -> Self;
     /// This value as a double, exactly.
     fn wide(self) -> f64;
+    /// A padded vector as registers.
+    fn registers<S: Simd>(vector: &[Self]) -> &[Self::Register<S>];
+    /// A padded vector as registers to write.
+    fn registers_mut<S: Simd>(vector: &mut [Self]) -> &mut [Self::Register<S>];
+    /// A register full of one value.
+    fn splat<S: Simd>(simd: S, value: Self) -> Self::Register<S>;
+    /// `a b + c`, rounded once or twice.
+    fn multiply_add<S: Simd>(
+        simd: S,
+        a: Self::Register<S>,
+        b: Self::Register<S>,
+        c: Self::Register<S>,
+    ) -> Self::Register<S>;
+    /// Sum of a register's entries.
+    fn sum_register<S: Simd>(simd: S, register: Self::Register<S>) -> Self;
+}
+
+/// The register operations of one precision by pulp's names.
+macro_rules! registers {
+    ($register:ident, $splat:ident, $multiply_add:ident, $sum:ident) => {
+        type Register<S: Simd> = S::$register;
+        #[inline(always)]
+        fn registers<S: Simd>(vector: &[Self]) -> &[S::$register] {
+            cast_slice(vector)
+        }
+        #[inline(always)]
+        fn registers_mut<S: Simd>(vector: &mut [Self]) -> &mut [S::$register] {
+            cast_slice_mut(vector)
+        }
+        #[inline(always)]
+        fn splat<S: Simd>(simd: S, value: Self) -> S::$register {
+            simd.$splat(value)
+        }
+        #[inline(always)]
+        fn multiply_add<S: Simd>(
+            simd: S,
+            a: S::$register,
+            b: S::$register,
+            c: S::$register,
+        ) -> S::$register {
+            simd.$multiply_add(a, b, c)
+        }
+        #[inline(always)]
+        fn sum_register<S: Simd>(simd: S, register: S::$register) -> Self {
+            simd.$sum(register)
+        }
+    };
 }
 
 impl Real for f32 {
     const FLOOR: f32 = 1e-18;
     const TINY: f32 = 1e-37;
+    const LANES: usize = 8;
+    registers!(f32s, splat_f32s, mul_add_e_f32s, reduce_sum_f32s);
     #[inline(always)]
     fn of(value: f64) -> f32 {
         value as f32
@@ -35,6 +91,8 @@ impl Real for f32 {
 impl Real for f64 {
     const FLOOR: f64 = 1e-150;
     const TINY: f64 = 1e-305;
+    const LANES: usize = 4;
+    registers!(f64s, splat_f64s, mul_add_e_f64s, reduce_sum_f64s);
     #[inline(always)]
     fn of(value: f64) -> f64 {
         value

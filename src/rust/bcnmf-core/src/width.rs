@@ -5,13 +5,13 @@
 //! live in registers. Multiplicative updates keep the padding at zero.
 
 use crate::real::Real;
+use pulp::Simd;
 
-/// Entries a vector of `k` factors is stored in: a multiple of 4 up to 24, 32, then a multiple of 8.
-pub const fn padded(k: usize) -> usize {
+/// Entries a vector of `k` factors is stored in: full registers, and 32 for the sizes just below.
+pub fn padded<T: Real>(k: usize) -> usize {
     match k {
-        0..=24 => k.next_multiple_of(4),
         25..=32 => 32,
-        _ => k.next_multiple_of(8),
+        _ => k.next_multiple_of(T::LANES),
     }
 }
 
@@ -54,7 +54,7 @@ impl<const K: usize> Width for Fixed<K> {
 /// Any other width.
 #[derive(Clone, Copy, Debug)]
 pub struct Dynamic(
-    /// Number of entries, a multiple of 4.
+    /// Number of entries, a multiple of the lanes.
     pub usize,
 );
 
@@ -111,18 +111,14 @@ macro_rules! with_width {
 }
 pub(crate) use with_width;
 
-const LANES: usize = 4;
-
 /// Inner product over the factors; the order of additions depends on the length alone.
 #[inline(always)]
-pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
-    let mut lane = [T::zero(); LANES];
-    for (x, y) in a.chunks_exact(LANES).zip(b.chunks_exact(LANES)) {
-        for l in 0..LANES {
-            lane[l] += x[l] * y[l];
-        }
+pub fn dot<S: Simd, T: Real>(simd: S, a: &[T], b: &[T]) -> T {
+    let mut sum = T::splat(simd, T::zero());
+    for (a, b) in T::registers::<S>(a).iter().zip(T::registers::<S>(b)) {
+        sum = T::multiply_add(simd, *a, *b, sum);
     }
-    (lane[0] + lane[1]) + (lane[2] + lane[3])
+    T::sum_register(simd, sum)
 }
 
 /// Inner product accumulated in double.
@@ -133,38 +129,52 @@ pub fn dot_wide<T: Real>(a: &[T], b: &[T]) -> f64 {
 
 /// `sum += scale * x` over the factors.
 #[inline(always)]
-pub fn add_scaled<T: Real>(sum: &mut [T], scale: T, x: &[T]) {
-    for (s, x) in sum.iter_mut().zip(x) {
-        *s += scale * *x;
+pub fn add_scaled<S: Simd, T: Real>(simd: S, sum: &mut [T], scale: T, x: &[T]) {
+    let scale = T::splat(simd, scale);
+    for (sum, x) in T::registers_mut::<S>(sum)
+        .iter_mut()
+        .zip(T::registers::<S>(x))
+    {
+        *sum = T::multiply_add(simd, scale, *x, *sum);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pulp::{Arch, WithSimd};
 
     #[test]
     fn padding_is_small_and_never_short() {
         for k in 1..200 {
-            let p = padded(k);
-            assert!(p >= k && p.is_multiple_of(4) && p < k + 8, "{k} -> {p}");
+            for (p, lanes) in [(padded::<f32>(k), 8), (padded::<f64>(k), 4)] {
+                assert!(p >= k && p.is_multiple_of(lanes) && p < k + 8, "{k} -> {p}");
+            }
+        }
+    }
+
+    struct Products<'a>(&'a [f64]);
+
+    impl WithSimd for Products<'_> {
+        type Output = (f64, Vec<f64>);
+        fn with_simd<S: Simd>(self, simd: S) -> (f64, Vec<f64>) {
+            with_width!(self.0.len(), width => {
+                let mut sum = width.zeros::<f64>();
+                add_scaled(simd, sum.as_mut(), 2.0, width.row(self.0, 0));
+                let sum: &[f64] = sum.as_ref();
+                (dot(simd, self.0, self.0), sum.to_vec())
+            })
         }
     }
 
     #[test]
     fn products_agree_at_every_width() {
-        for k in [1, 4, 5, 20, 31, 33, 100] {
-            let len = padded(k);
-            let a: Vec<f64> = (0..len).map(|i| i as f64).collect();
-            let expect: f64 = a.iter().map(|x| x * x).sum();
-            assert_eq!(dot(&a, &a), expect);
-            assert_eq!(dot_wide(&a, &a), expect);
-            with_width!(len, width => {
-                let mut sum = width.zeros::<f64>();
-                let sum: &mut [f64] = sum.as_mut();
-                add_scaled(sum, 2.0, width.row(&a, 0));
-                assert_eq!(sum[len - 1], 2.0 * a[len - 1]);
-            });
+        for k in [1, 4, 5, 9, 16, 20, 31, 33, 100] {
+            let a: Vec<f64> = (0..padded::<f64>(k)).map(|i| i as f64).collect();
+            let (product, doubled) = Arch::new().dispatch(Products(&a));
+            assert_eq!(product, a.iter().map(|x| x * x).sum::<f64>());
+            assert_eq!(dot_wide(&a, &a), product);
+            assert!(doubled.iter().zip(&a).all(|(d, a)| *d == 2.0 * a));
         }
     }
 }

@@ -193,7 +193,15 @@ fn same_bits_scaled<T: Real>(
     g.h.iter_mut()
         .chain(&mut g.h_background)
         .for_each(|h| *h /= c);
-    prop_assert_eq!(f, g);
+    for (f, g) in [
+        (&f.w, &g.w),
+        (&f.h, &g.h),
+        (&f.h_background, &g.h_background),
+    ] {
+        // Below, dividing by the scale has rounded to a subnormal number.
+        let same = |(f, g): (&f64, &f64)| f == g || f.max(*g) < 1e-250;
+        prop_assert!(f.iter().zip(g).all(same), "{f:?} {g:?}");
+    }
     let c = if params.loss == LossKind::Mse {
         c * c
     } else {
@@ -231,7 +239,7 @@ proptest! {
     ) {
         let k = 5;
         let k_target = k_target.min(k);
-        let data = Data::new(random(15, 20, 0.5, seed), Some(random(15, 12, 0.5, !seed)));
+        let data = Data::new(random(15, 20, 0.9, seed), Some(random(15, 12, 0.9, !seed)));
         let params = FitParams { maxit: 15, tol: 0.0, weight: lambda, k_target, ..FitParams::new(k, loss) };
         for start in [Start::Seed(seed), start_of(&data, k, seed)] {
             let fit = data.fit::<f64>(sparse, &params, &start).factors();

@@ -213,7 +213,7 @@ impl<T: Real, L: Loss, B: Columns, K: Width> WithSimd for Cells<'_, T, L, B, K> 
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Job {
             basis,
             scale,
@@ -235,11 +235,11 @@ impl<T: Real, L: Loss, B: Columns, K: Width> WithSimd for Cells<'_, T, L, B, K> 
             }
             self.sums.divergence += self
                 .loss
-                .h_step(self.width, basis, column.clone(), h, &control)
+                .h_step(simd, self.width, basis, column.clone(), h, &control)
                 .max(0.0);
             if self.job.stats {
                 self.loss
-                    .w_stats(self.width, basis, column, h, control.guard, self.stats);
+                    .w_stats(simd, self.width, basis, column, h, self.stats);
             }
             self.width.row_mut(self.h_next, at).copy_from_slice(h);
         }

@@ -59,7 +59,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
         if params.scaling == Scaling::Normalised {
             drop_empty_features(&mut working.w, &problem, params.weight);
         }
-        let factors = padded(params.k);
+        let factors = padded::<T>(params.k);
         let size = problem.size(params.k);
         let (w_penalty, h_penalty) =
             Penalty::absolute(params.w_penalty, params.h_penalty, params.loss, size, unit);
@@ -165,8 +165,9 @@ impl<'a, T: Real> FullBatch<'a, T> {
             basis: Basis {
                 w: &self.w,
                 shared: &self.shared,
+                guard: self.control.guard,
             },
-            factors: padded(self.params.k),
+            factors: padded::<T>(self.params.k),
             scale: self.unit.recip(),
             control: Control {
                 steps: if sweep { self.control.steps } else { 0 },
@@ -229,7 +230,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             [&records[0], &records[1]],
             self.w_control,
         );
-        let sums = column_sums(&self.w_next, padded(self.params.k));
+        let sums = column_sums(&self.w_next, padded::<T>(self.params.k));
         if !sums.iter().all(|sum| sum.is_finite()) {
             self.failed = true;
             self.phase = Phase::Done;
@@ -245,7 +246,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             scale_factors(&mut self.w_next, &down);
             self.h_next.iter_mut().for_each(|h| scale_factors(h, &up));
         }
-        let entries = self.w.len() / padded(self.params.k) * self.params.k;
+        let entries = self.w.len() / padded::<T>(self.params.k) * self.params.k;
         self.change = correlation_distance(&self.w, &self.w_next, entries);
         std::mem::swap(&mut self.w, &mut self.w_next);
         std::mem::swap(&mut self.h, &mut self.h_next);
@@ -258,7 +259,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
     }
 
     fn share(&mut self) {
-        let factors = padded(self.params.k);
+        let factors = padded::<T>(self.params.k);
         self.shared = with_loss!(self.params.loss, loss => loss.shared(&self.w, factors));
     }
 }

@@ -16,7 +16,7 @@ pub struct Factors {
 
 impl Factors {
     pub(crate) fn from_working<T: Real>(w: &[T], h: [&[T]; 2], k: usize, unit: f64) -> Self {
-        let stored = padded(k);
+        let stored = padded::<T>(k);
         let rows = w.len() / stored;
         Factors {
             w: (0..rows * k)
@@ -30,7 +30,7 @@ impl Factors {
 
 /// Coefficients in working layout to factors × cells in the data's unit.
 pub(crate) fn unpad<T: Real>(h: &[T], k: usize, unit: f64) -> Vec<f64> {
-    h.chunks_exact(padded(k))
+    h.chunks_exact(padded::<T>(k))
         .flat_map(|cell| cell[..k].iter().map(|h| h.wide() * unit))
         .collect()
 }

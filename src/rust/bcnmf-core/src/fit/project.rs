@@ -70,8 +70,8 @@ impl<'a, T: Real> Projection<'a, T> {
         let w: Vec<T> = pad(&transpose(w, data.rows(), k), k);
         let h: Vec<T> = level(&summary.column_sums, k, k, unit);
         Ok(Projection {
-            shared: with_loss!(params.loss, loss => loss.shared(&w, padded(k))),
-            pass: Pass::new([Some(&data), None], params.loss, padded(k), false),
+            shared: with_loss!(params.loss, loss => loss.shared(&w, padded::<T>(k))),
+            pass: Pass::new([Some(&data), None], params.loss, padded::<T>(k), false),
             control: Control {
                 steps: params.maxit,
                 tolerance: T::of(params.tol),
@@ -106,8 +106,9 @@ impl<T: Real> Driver for Projection<'_, T> {
             basis: Basis {
                 w: &self.w,
                 shared: &self.shared,
+                guard: self.control.guard,
             },
-            factors: padded(self.k),
+            factors: padded::<T>(self.k),
             scale: self.unit.recip(),
             control: self.control,
             stats: false,

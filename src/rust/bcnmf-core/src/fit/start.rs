@@ -99,8 +99,8 @@ impl Start {
 
 /// Each cell's total spread evenly over the first `available` of `k` factors.
 pub(crate) fn level<T: Real>(cell_sums: &[f64], k: usize, available: usize, unit: f64) -> Vec<T> {
-    let mut h = vec![T::zero(); cell_sums.len() * padded(k)];
-    for (cell, sum) in h.chunks_exact_mut(padded(k)).zip(cell_sums) {
+    let mut h = vec![T::zero(); cell_sums.len() * padded::<T>(k)];
+    for (cell, sum) in h.chunks_exact_mut(padded::<T>(k)).zip(cell_sums) {
         cell[..available].fill(T::of(sum / unit / available.max(1) as f64));
     }
     h
@@ -140,8 +140,11 @@ pub(crate) fn drop_empty_features<T: Real>(w: &mut [T], problem: &Problem<'_>, w
 
 /// Items of `k` values to padded items in working precision.
 pub(crate) fn pad<T: Real>(items: &[f64], k: usize) -> Vec<T> {
-    let mut out = vec![T::zero(); items.len() / k * padded(k)];
-    for (to, from) in out.chunks_exact_mut(padded(k)).zip(items.chunks_exact(k)) {
+    let mut out = vec![T::zero(); items.len() / k * padded::<T>(k)];
+    for (to, from) in out
+        .chunks_exact_mut(padded::<T>(k))
+        .zip(items.chunks_exact(k))
+    {
         to.iter_mut()
             .zip(from)
             .for_each(|(to, &from)| *to = T::of(from));

@@ -7,6 +7,7 @@ use super::{Basis, Control, Loss, update_cell};
 use crate::real::Real;
 use crate::stats::WStats;
 use crate::width::{Width, add_scaled, dot_wide};
+use pulp::Simd;
 
 /// The squared error.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +23,9 @@ impl Loss for Mse {
     }
 
     #[inline(always)]
-    fn h_step<T: Real, K: Width>(
+    fn h_step<S: Simd, T: Real, K: Width>(
         self,
+        simd: S,
         width: K,
         basis: Basis<'_, T>,
         column: impl Iterator<Item = (usize, T)> + Clone,
@@ -33,10 +35,10 @@ impl Loss for Mse {
         let mut wx = width.zeros::<T>();
         let mut squares = 0.0;
         for (i, x) in column.clone() {
-            add_scaled(wx.as_mut(), x, width.row(basis.w, i));
+            add_scaled(simd, wx.as_mut(), x, width.row(basis.w, i));
             squares += x.wide() * x.wide();
         }
-        let mut gh = gram_times(width, basis.shared, h);
+        let mut gh = gram_times(simd, width, basis.shared, h);
         let fit = dot_wide(gh.as_ref(), h);
         let mut divergence = squares - 2.0 * dot_wide(wx.as_ref(), h) + fit;
         // Subtraction has lost half of the digits: look at the residuals themselves.
@@ -45,7 +47,7 @@ impl Loss for Mse {
         }
         for step in 0..control.steps {
             if step > 0 {
-                gh = gram_times(width, basis.shared, h);
+                gh = gram_times(simd, width, basis.shared, h);
             }
             if update_cell(self, h, wx.as_ref(), gh.as_ref(), control) {
                 break;
@@ -59,17 +61,17 @@ impl Loss for Mse {
     }
 
     #[inline(always)]
-    fn w_stats<T: Real, K: Width>(
+    fn w_stats<S: Simd, T: Real, K: Width>(
         self,
+        simd: S,
         width: K,
         _basis: Basis<'_, T>,
         column: impl Iterator<Item = (usize, T)> + Clone,
         h: &[T],
-        _guard: T,
         stats: &mut WStats<T>,
     ) {
         for (i, x) in column {
-            add_scaled(width.row_mut(&mut stats.numerator, i), x, h);
+            add_scaled(simd, width.row_mut(&mut stats.numerator, i), x, h);
         }
         add_outer(&mut stats.denominator, h);
     }
@@ -77,7 +79,9 @@ impl Loss for Mse {
     fn denominator(self, record: &[f64], w_row: &[f64], out: &mut [f64]) {
         out.fill(0.0);
         for (row, &w) in record.chunks_exact(out.len()).zip(w_row) {
-            add_scaled(out, w, row);
+            out.iter_mut()
+                .zip(row)
+                .for_each(|(sum, gram)| *sum += w * gram);
         }
     }
 
@@ -88,10 +92,10 @@ impl Loss for Mse {
 }
 
 #[inline(always)]
-fn gram_times<T: Real, K: Width>(width: K, gram: &[T], h: &[T]) -> K::Vector<T> {
+fn gram_times<S: Simd, T: Real, K: Width>(simd: S, width: K, gram: &[T], h: &[T]) -> K::Vector<T> {
     let mut product = width.zeros::<T>();
     for (k, &h) in h.iter().enumerate() {
-        add_scaled(product.as_mut(), h, width.row(gram, k));
+        add_scaled(simd, product.as_mut(), h, width.row(gram, k));
     }
     product
 }

@@ -8,6 +8,7 @@ use super::{Basis, Control, Loss, update_cell};
 use crate::real::Real;
 use crate::stats::WStats;
 use crate::width::{Width, add_scaled, dot, dot_wide};
+use pulp::Simd;
 
 /// The Poisson log-likelihood, up to a constant.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +26,9 @@ impl Loss for Poisson {
     }
 
     #[inline(always)]
-    fn h_step<T: Real, K: Width>(
+    fn h_step<S: Simd, T: Real, K: Width>(
         self,
+        simd: S,
         width: K,
         basis: Basis<'_, T>,
         column: impl Iterator<Item = (usize, T)> + Clone,
@@ -41,9 +43,9 @@ impl Loss for Poisson {
             let mut taken = 0;
             for (at, (i, x)) in (0..CHUNK).zip(entries.by_ref()) {
                 let row = width.row(basis.w, i);
-                let r = ratio(x, dot(row, h), control.guard);
+                let r = ratio(x, dot(simd, row, h), basis.guard);
                 (chunk.x[at], chunk.ratio[at]) = (x, r);
-                add_scaled(wr.as_mut(), r, row);
+                add_scaled(simd, wr.as_mut(), r, row);
                 taken = at + 1;
             }
             divergence += chunk.sum();
@@ -56,7 +58,12 @@ impl Loss for Poisson {
                 wr = width.zeros();
                 for (i, x) in column.clone() {
                     let row = width.row(basis.w, i);
-                    add_scaled(wr.as_mut(), ratio(x, dot(row, h), control.guard), row);
+                    add_scaled(
+                        simd,
+                        wr.as_mut(),
+                        ratio(x, dot(simd, row, h), basis.guard),
+                        row,
+                    );
                 }
             }
             if update_cell(self, h, wr.as_ref(), basis.shared, control) {
@@ -71,18 +78,18 @@ impl Loss for Poisson {
     }
 
     #[inline(always)]
-    fn w_stats<T: Real, K: Width>(
+    fn w_stats<S: Simd, T: Real, K: Width>(
         self,
+        simd: S,
         width: K,
         basis: Basis<'_, T>,
         column: impl Iterator<Item = (usize, T)> + Clone,
         h: &[T],
-        guard: T,
         stats: &mut WStats<T>,
     ) {
         for (i, x) in column {
-            let r = ratio(x, dot(width.row(basis.w, i), h), guard);
-            add_scaled(width.row_mut(&mut stats.numerator, i), r, h);
+            let r = ratio(x, dot(simd, width.row(basis.w, i), h), basis.guard);
+            add_scaled(simd, width.row_mut(&mut stats.numerator, i), r, h);
         }
         for (sum, &h) in stats.denominator.iter_mut().zip(h) {
             *sum += h.wide();
