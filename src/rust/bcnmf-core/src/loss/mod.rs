@@ -134,7 +134,15 @@ pub trait Loss: Copy + Send + Sync {
     fn denominator(self, record: &[f64], w_row: &[f64], out: &mut [f64]);
 
     /// The minimiser of the majoriser: `value · numerator / denominator` when there is no penalty.
-    fn update<T: Real>(self, value: T, numerator: T, denominator: T, l1: T, l2: T, guard: T) -> T;
+    fn update(
+        self,
+        value: f64,
+        numerator: f64,
+        denominator: f64,
+        l1: f64,
+        l2: f64,
+        guard: f64,
+    ) -> f64;
 }
 
 /// Keeps a positive value above the floor while something pulls it up; what is zero, or pulled by

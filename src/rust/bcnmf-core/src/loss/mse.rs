@@ -86,7 +86,15 @@ impl Loss for Mse {
     }
 
     #[inline(always)]
-    fn update<T: Real>(self, value: T, numerator: T, denominator: T, l1: T, l2: T, guard: T) -> T {
+    fn update(
+        self,
+        value: f64,
+        numerator: f64,
+        denominator: f64,
+        l1: f64,
+        l2: f64,
+        guard: f64,
+    ) -> f64 {
         value * numerator / (denominator + l1 + l2 * value + guard)
     }
 }

@@ -103,12 +103,19 @@ impl Loss for Poisson {
     /// With an L2 penalty the majoriser `−a log h + b h + l2 h²/2` has its minimum at the positive
     /// root of `l2 h² + b h − a`.
     #[inline(always)]
-    fn update<T: Real>(self, value: T, numerator: T, denominator: T, l1: T, l2: T, guard: T) -> T {
+    fn update(
+        self,
+        value: f64,
+        numerator: f64,
+        denominator: f64,
+        l1: f64,
+        l2: f64,
+        guard: f64,
+    ) -> f64 {
         let a = value * numerator;
         let b = denominator + l1 + guard;
-        if l2 > T::zero() {
-            let two = T::one() + T::one();
-            two * a / (b + (b * b + two * two * l2 * a).sqrt())
+        if l2 > 0.0 {
+            2.0 * a / (b + (b * b + 4.0 * l2 * a).sqrt())
         } else {
             a / b
         }
