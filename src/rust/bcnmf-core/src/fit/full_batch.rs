@@ -56,7 +56,8 @@ impl<'a, T: Real> FullBatch<'a, T> {
             Scaling::Plain { guard } => (1.0, guard, 0.0),
         };
         let mut working = start.working::<T>(&problem, &params, unit)?;
-        if params.scaling == Scaling::Normalised {
+        // An evaluation takes the factors as they are.
+        if params.scaling == Scaling::Normalised && params.maxit > 0 {
             drop_empty_features(&mut working.w, &problem, params.weight);
         }
         let factors = padded::<T>(params.k);
