@@ -1,5 +1,4 @@
-//! What must not matter: storage, scale, rescaling, threads, slices of time, a pause; and what the
-//! history says of a model is what the model does.
+//! What must not matter: storage, scale, rescaling, threads, slices of time, a pause.
 
 mod common;
 
@@ -7,9 +6,8 @@ use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{Contrast, Factors, FitParams, Outcome, Penalty, Restarts, Scaling};
 use bcnmf_core::real::Real;
 use bcnmf_core::{Driver, LossKind, Matrix, Start};
-use common::scenario::{Data, Scenario, losses, random, scenarios};
-use common::{Sparse, cases, distance, factor_distance, naive, product, run};
-use ndarray::Array2;
+use common::scenario::{Data, Scenario, losses, random, scenarios, start_of};
+use common::{Sparse, cases, distance, factor_distance, product, run};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use std::sync::Arc;
@@ -42,17 +40,6 @@ fn moderate(scenario: &Scenario, data: &Data) -> FitParams {
         weight,
         ..scenario.params()
     }
-}
-
-fn start_of(data: &Data, k: usize, seed: u64) -> Start {
-    let cells = [Some(&data.x), data.y.as_ref()].map(|x| x.map_or(0, |x| x.ncols()));
-    let draw = |rows, columns, s| random(rows, columns, 1.0, seed ^ s);
-    let [w, h, y] = [
-        draw(data.x.nrows(), k, 11),
-        draw(k, cells[0], 12),
-        draw(k, cells[1], 13),
-    ];
-    Start::Factors(common::factors(&w, &h, data.y.is_some().then_some(&y)))
 }
 
 proptest! {
@@ -119,33 +106,6 @@ proptest! {
         prop_assert!(error <= 1e-3, "single: {error:e}");
     }
 
-    #[test]
-    fn the_history_tells_what_the_model_does(
-        scenario in scenarios(), sweeps in 0..6usize, seed: u64,
-    ) {
-        // Every entry can be fitted: a count whose rate is zero costs what the unit makes of it.
-        let scenario = Scenario { density: 1.0, blank: false, ..scenario };
-        let data = scenario.data();
-        let params = FitParams { maxit: 6, ..scenario.params() };
-        for start in [Start::Seed(seed), start_of(&data, scenario.k, seed)] {
-            let all = data.fit::<f64>(scenario.sparse, &params, &start);
-            let some = FitParams { maxit: sweeps, ..params.clone() };
-            let some = data.fit::<f64>(scenario.sparse, &some, &start);
-            let want = naive(&data.x, data.y.as_ref(), &some.factors(), &params);
-            prop_assert_eq!(some.history().len(), sweeps + 1);
-            prop_assert_eq!(some.iteration(), sweeps);
-            let record = all.history()[sweeps];
-            prop_assert_eq!(record.iteration, sweeps);
-            // The last record belongs to the factors that come out.
-            prop_assert_eq!(some.history()[sweeps].objective.to_bits(), record.objective.to_bits());
-            if data.y.is_none() || scenario.k_target < scenario.k || scenario.loss == LossKind::Mse {
-                let close = |a: f64, b: f64| (a - b).abs() <= 1e-9 * want.magnitude;
-                prop_assert!(close(record.objective, want.objective), "{record:?} {want:?}");
-            }
-            prop_assert!((record.target - want.target).abs() <= 1e-9 * want.magnitude);
-            prop_assert_eq!(record.background.is_nan(), data.y.is_none());
-        }
-    }
 }
 
 /// Largest difference between the fits of the data and of `c` times the data, as parts of the
@@ -271,59 +231,6 @@ proptest! {
         prop_assert!(error <= 1e-9, "{error:e}");
     }
 
-    #[test]
-    fn evaluation_alone_is_naive(scenario in scenarios(), seed: u64) {
-        let scenario = Scenario { density: 1.0, blank: false, k_target: 0, ..scenario };
-        let data = scenario.data();
-        let start = start_of(&data, scenario.k, seed);
-        let params = FitParams { maxit: 0, ..scenario.params() };
-        let Start::Factors(given) = &start else { unreachable!() };
-        let want = naive(&data.x, data.y.as_ref(), given, &params);
-        let check = |got: &[bcnmf_core::fit::Record], tolerance: f64| {
-            prop_assert_eq!(got.len(), 1);
-            let close = |a: f64, b: f64, size: f64| a.is_nan() && b.is_nan() || (a - b).abs() <= tolerance * size;
-            prop_assert!(close(got[0].target, want.target, want.magnitude));
-            prop_assert!(close(got[0].background, want.background, want.magnitude_background));
-            prop_assert!(close(got[0].objective, want.objective, want.magnitude));
-            Ok(())
-        };
-        let double = data.fit::<f64>(scenario.sparse, &params, &start);
-        check(double.history(), 1e-12)?;
-        prop_assert!(factor_distance(given, &double.factors()) == 0.0);
-        check(data.fit::<f32>(scenario.sparse, &params, &start).history(), 1e-5)?;
-    }
-}
-
-/// Data of rank 3 and a start so near that hardly anything is left: the difference of two large
-/// sums would be all rounding.
-#[test]
-fn small_residuals_are_exact_in_single_precision() {
-    let (w, h) = (random(40, 3, 1.0, 1), random(3, 60, 1.0, 2));
-    let x = common::fortran(&w.dot(&h));
-    let squares: f64 = x.iter().map(|x| x * x).sum();
-    let data = Data::new(x, None);
-    for near in [1e-2, 1e-3, 1e-4, 2e-5] {
-        let shake = |m: &Array2<f64>, seed| {
-            let noise = random(m.nrows(), m.ncols(), 1.0, seed);
-            m + &(m * &noise * near)
-        };
-        let start = Start::Factors(common::factors(&shake(&w, 3), &shake(&h, 4), None));
-        for maxit in [0, 1, 5] {
-            let params = FitParams {
-                maxit,
-                tol: 0.0,
-                ..FitParams::new(3, LossKind::Mse)
-            };
-            let fit = data.fit::<f32>(false, &params, &start);
-            let want = naive(&data.x, None, &fit.factors(), &params).target;
-            let got = fit.history()[maxit].target;
-            assert!(
-                (got / want - 1.0).abs() <= 0.01,
-                "{got:e} for {want:e}, {:e} of all squares",
-                want / squares
-            );
-        }
-    }
 }
 
 /// All bits of what comes out of several starts.

@@ -32,12 +32,7 @@ impl Loss for Mse {
         h: &mut [T],
         control: &Control<T>,
     ) -> f64 {
-        let mut wx = width.zeros::<T>();
-        let mut squares = 0.0;
-        for (i, x) in column.clone() {
-            add_scaled(simd, wx.as_mut(), x, width.row(basis.w, i));
-            squares += x.wide() * x.wide();
-        }
+        let (wx, squares) = sums_and_squares(simd, width, basis.w, column.clone());
         let mut gh = gram_times(simd, width, basis.shared, h);
         let fit = dot_wide(gh.as_ref(), h);
         let mut divergence = squares - 2.0 * dot_wide(wx.as_ref(), h) + fit;
@@ -97,6 +92,23 @@ impl Loss for Mse {
     ) -> f64 {
         value * numerator / (denominator + l1 + l2 * value + guard)
     }
+}
+
+/// `Wᵀx` and `xᵀx` of one cell.
+#[inline(always)]
+fn sums_and_squares<S: Simd, T: Real, K: Width>(
+    simd: S,
+    width: K,
+    w: &[T],
+    column: impl Iterator<Item = (usize, T)>,
+) -> (K::Vector<T>, f64) {
+    let mut sums = width.zeros::<T>();
+    let mut squares = 0.0;
+    for (i, x) in column {
+        add_scaled(simd, sums.as_mut(), x, width.row(w, i));
+        squares += x.wide() * x.wide();
+    }
+    (sums, squares)
 }
 
 #[inline(always)]

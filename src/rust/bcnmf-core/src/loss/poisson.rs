@@ -35,42 +35,17 @@ impl Loss for Poisson {
         h: &mut [T],
         control: &Control<T>,
     ) -> f64 {
-        let mut wr = width.zeros::<T>();
-        let mut divergence = dot_wide(basis.shared, h);
-        let mut entries = column.clone();
-        loop {
-            let mut chunk = Chunk::neutral();
-            let mut taken = 0;
-            for (at, (i, x)) in (0..CHUNK).zip(entries.by_ref()) {
-                let row = width.row(basis.w, i);
-                let r = ratio(x, dot(simd, row, h), basis.guard);
-                (chunk.x[at], chunk.ratio[at]) = (x, r);
-                add_scaled(simd, wr.as_mut(), r, row);
-                taken = at + 1;
-            }
-            divergence += chunk.sum();
-            if taken < CHUNK {
-                break;
-            }
-        }
+        let total = dot_wide(basis.shared, h);
+        let (mut numerator, deviance) = sums_and_deviance(simd, width, basis, column.clone(), h);
         for step in 0..control.steps {
             if step > 0 {
-                wr = width.zeros();
-                for (i, x) in column.clone() {
-                    let row = width.row(basis.w, i);
-                    add_scaled(
-                        simd,
-                        wr.as_mut(),
-                        ratio(x, dot(simd, row, h), basis.guard),
-                        row,
-                    );
-                }
+                numerator = sums(simd, width, basis, column.clone(), h);
             }
-            if update_cell(self, h, wr.as_ref(), basis.shared, control) {
+            if update_cell(self, h, numerator.as_ref(), basis.shared, control) {
                 break;
             }
         }
-        divergence
+        total + deviance
     }
 
     fn denominator_len(self, factors: usize) -> usize {
@@ -118,6 +93,53 @@ impl Loss for Poisson {
             2.0 * a / (b + (b * b + 4.0 * l2 * a).sqrt())
         } else {
             a / b
+        }
+    }
+}
+
+/// `Wᵀ(x/λ)` of one cell. Returned by value: sums that are later taken one by one through the same
+/// variable would be kept in memory here, and wait for it at every entry.
+#[inline(always)]
+fn sums<S: Simd, T: Real, K: Width>(
+    simd: S,
+    width: K,
+    basis: Basis<'_, T>,
+    column: impl Iterator<Item = (usize, T)>,
+    h: &[T],
+) -> K::Vector<T> {
+    let mut sums = width.zeros::<T>();
+    for (i, x) in column {
+        let row = width.row(basis.w, i);
+        let r = ratio(x, dot(simd, row, h), basis.guard);
+        add_scaled(simd, sums.as_mut(), r, row);
+    }
+    sums
+}
+
+/// [`sums`], and `Σ x log(x/λ) − x`.
+#[inline(always)]
+fn sums_and_deviance<S: Simd, T: Real, K: Width>(
+    simd: S,
+    width: K,
+    basis: Basis<'_, T>,
+    mut column: impl Iterator<Item = (usize, T)>,
+    h: &[T],
+) -> (K::Vector<T>, f64) {
+    let mut sums = width.zeros::<T>();
+    let mut deviance = 0.0;
+    loop {
+        let mut chunk = Chunk::neutral();
+        let mut taken = 0;
+        for (at, (i, x)) in (0..CHUNK).zip(column.by_ref()) {
+            let row = width.row(basis.w, i);
+            let r = ratio(x, dot(simd, row, h), basis.guard);
+            (chunk.x[at], chunk.ratio[at]) = (x, r);
+            add_scaled(simd, sums.as_mut(), r, row);
+            taken = at + 1;
+        }
+        deviance += chunk.sum();
+        if taken < CHUNK {
+            return (sums, deviance);
         }
     }
 }

@@ -190,3 +190,15 @@ pub fn random(rows: usize, columns: usize, density: f64, seed: u64) -> Array2<f6
         if keep < density { value } else { 0.0 }
     })
 }
+
+/// Positive factors of the data's shape to start from.
+pub fn start_of(data: &Data, k: usize, seed: u64) -> Start {
+    let cells = [Some(&data.x), data.y.as_ref()].map(|x| x.map_or(0, |x| x.ncols()));
+    let draw = |rows, columns, s| random(rows, columns, 1.0, seed ^ s);
+    let [w, h, y] = [
+        draw(data.x.nrows(), k, 11),
+        draw(k, cells[0], 12),
+        draw(k, cells[1], 13),
+    ];
+    Start::Factors(factors(&w, &h, data.y.is_some().then_some(&y)))
+}
