@@ -86,7 +86,7 @@ headline <- if (with_torch) {
   speed <- of("torch", "poisson", "updates", "seconds_per_sweep") / of("bcnmf", "poisson", "single", "seconds_per_sweep")
   memory <- above_idle("torch", "poisson", "updates") / above_idle("bcnmf", "poisson", "single")
   c(sprintf(
-    "One poisson sweep of bcnmf is %s times as fast as the published updates in dense PyTorch with as many threads, in 1/%s of the memory (median, range over %d pairs of runs).",
+    "One poisson sweep of bcnmf is %s times as fast as the published updates in dense PyTorch with as many threads, in 1/%s of the memory (median, range over %d pairs of runs; the bar is 30 in time).",
     spread(speed), spread(memory), args$runs
   ), "")
 } else {

@@ -180,8 +180,8 @@ if (is.null(pbmc)) {
   fit <- bcnmf(counts, counts[, !stimulated], k = 10, beta = 0.2, loss = "poisson", maxit = 300, verbose = FALSE)
   report(fit, "counts")
 
-  say("Counts, three target-only factors: bcnmf(counts, counts[, control], k = 10, k_target = 3, loss = \"poisson\")")
-  fit <- bcnmf(counts, counts[, !stimulated], k = 10, k_target = 3, loss = "poisson", maxit = 300, verbose = FALSE)
+  say("Log-normalised, one target-only factor: bcnmf(logged, logged[, control], k = 10, k_target = 1)")
+  fit <- bcnmf(logged, logged[, !stimulated], k = 10, k_target = 1, verbose = FALSE)
   report(fit, "target-only")
 }
 

@@ -16,6 +16,12 @@ mkdir -p "$library" demo-output
 R_LIBS="$library${R_LIBS:+:$R_LIBS}"
 export R_LIBS
 
+# Real data sets, where they lie beside the package: tools/demo.R says what it skips without them.
+if [ -z "${BCNMF_DATA:-}" ] && [ -d ../shared/data ]; then
+  BCNMF_DATA=$(cd ../shared/data && pwd)
+  export BCNMF_DATA
+fi
+
 # NOT_CRAN keeps the compiled crates, so that a second run is quick.
 echo "Building bcnmf and installing it into $library (about a minute the first time)"
 NOT_CRAN=true R CMD INSTALL --no-multiarch --library="$library" . >demo-output/install.log 2>&1 || {

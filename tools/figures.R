@@ -79,7 +79,29 @@ save_plot(
 
 # The picture of the quick start: the same lines as in README.md.
 sim <- simulate_contrast(n_features = 400, n_target = 500, n_background = 400, share = 0.06, seed = 1)
-fit <- bcnmf(sim$target, sim$background, k = 8, k_target = 2, loss = "poisson", seed = 1:3, verbose = FALSE)
+fit <- bcnmf(sim$target, sim$background, k = 10, k_target = 2, loss = "poisson", seed = 1:3, verbose = FALSE)
 print(fit)
 planted <- ifelse(sim$h["target1", ] > sim$h["target2", ], "mostly target1", "mostly target2")
 save_plot(biplot(fit, factors = which(fit$target_only), matrix = "h", group_by = planted), "quick-start.png", 5.5, 3.4)
+
+# The numbers on interferon-stimulated cells, where the data are here.
+pbmc <- example_data("pbmc_stim", download = NA)
+if (!is.null(pbmc)) {
+  logged <- cbind(pbmc$ctrl, pbmc$stim)
+  stimulated <- rep(c(FALSE, TRUE), c(ncol(pbmc$ctrl), ncol(pbmc$stim)))
+  logged@x <- log1p(1e4 * logged@x / rep(Matrix::colSums(logged), diff(logged@p)))
+  logged <- logged[Matrix::rowSums(logged > 0) >= 20, ]
+  best_auc <- function(seed, ...) {
+    fit <- bcnmf(logged, ..., k = 10, seed = seed, maxit = 400, verbose = FALSE)
+    max(apply(fit$h, 1, function(use) {
+      stats::wilcox.test(use[stimulated], use[!stimulated], exact = FALSE)$statistic / sum(stimulated) / sum(!stimulated)
+    }))
+  }
+  control <- logged[, !stimulated]
+  print(round(data.frame(
+    seed = 1:5,
+    plain = sapply(1:5, best_auc),
+    beta_0.2 = sapply(1:5, best_auc, background = control, beta = 0.2),
+    k_target_1 = sapply(1:5, best_auc, background = control, k_target = 1)
+  ), 3), row.names = FALSE)
+}
