@@ -13,7 +13,10 @@
 #'   Up to about 0.3 contrast costs the target's fit little. From about 1 on the target is no longer fitted.
 #' * **Target-only factors** (`k_target`). The last `k_target` factors are closed to the background, which is *explained*
 #'   by the others: the fit minimises `D(X) + lambda * D(Y)`. No strength has to be chosen, and programs come out as shared or
-#'   target-only.
+#'   target-only. The other factors must be enough for all that is shared: take `k` generously.
+#'
+#' A weak contrast is not always a gain, and with few factors it can blur a program that plain NMF finds; where both sets share most of
+#' their programs, try `k_target` first. `vignette("get-started", package = "bcnmf")` compares the two.
 #'
 #' `D` is the sum of squared errors (`"mse"`) or the generalised Kullback-Leibler divergence, the Poisson deviance halved (`"poisson"`).
 #' All updates are multiplicative and minimise a majoriser. After each update the columns of `w` are rescaled to sum to 1, which changes
@@ -45,7 +48,7 @@
 #' @param seed one or more whole numbers: a fit is started from each and the one with the best objective is returned.
 #'   All are listed in `fit$restarts`.
 #' @param init where to start instead: a matrix (features x `k`) for `w`, a list of such matrices, or a model made by `bcnmf()`,
-#'   which is then continued with its own settings unless others are given.
+#'   which is then continued with its own settings (all but `maxit`, `threads` and `verbose`) unless others are given.
 #' @param tol a fit has converged when the correlation distance of `w` between two sweeps, `1 - cor`, falls below this.
 #' @param maxit most sweeps per start.
 #' @param L1,L2 penalties on `w` and `h`: two numbers, or one for both.
@@ -54,7 +57,8 @@
 #' @param verbose show a progress bar? By default the option `bcnmf.verbose`, else only in interactive use.
 #'
 #' @return A model of class [`bcnmf`][bcnmf-class], factors by decreasing `d`.
-#' @references Background contrastive non-negative matrix factorization, arXiv 2602.22387.
+#' @references Li, Yang and Li (2026), Disentangling shared and target-enriched topics via background-contrastive non-negative matrix
+#'   factorization, arXiv 2602.22387.
 #'   Lee and Seung (2001), Algorithms for non-negative matrix factorization.
 #' @seealso [summary()][summary.bcnmf] and [biplot()][biplot.bcnmf] to read a model, [contrast()], [top_features()],
 #'   [predict()][predict.bcnmf] for new cells, [simulate_contrast()] for data with known programs.
@@ -106,7 +110,7 @@ bcnmf.default <- function(target, background = NULL, k = NULL, alpha = NULL, bet
   )
   fit <- new_model(
     rs_fit_result(session), data, settings, x, y, init,
-    interrupted = !finished, call = match.call()
+    interrupted = !finished, call = `[[<-`(match.call(), 1, quote(bcnmf))
   )
   if (!finished) signal_interrupted(fit)
   warn_about_fit(fit)
@@ -116,7 +120,7 @@ bcnmf.default <- function(target, background = NULL, k = NULL, alpha = NULL, bet
 # What a continued fit takes from the model it continues, unless it was given.
 inherited_settings <- function(fit, given, has_background) {
   take <- list(k = ncol(fit@w), loss = fit@loss)
-  for (name in c("L1", "L2", "precision")) take[[name]] <- fit@misc[[name]]
+  for (name in c("L1", "L2", "precision", "tol")) take[[name]] <- fit@misc[[name]]
   if (has_background && ncol(fit@h_background) > 0 && !any(c("alpha", "beta", "k_target", "lambda") %in% given)) {
     if (any(fit@target_only)) {
       take$k_target <- sum(fit@target_only)
@@ -137,7 +141,7 @@ warn_about_data <- function(settings, data) {
     fractional <- c(target = data$fractional, background = data$fractional_background)
     for (set in names(fractional)[fractional > 0]) {
       warn_bcnmf(c(
-        "{fractional[[set]]} value{?s} of {.arg {set}} {?is/are} not {?a whole number/whole numbers}.",
+        "{fractional[[set]]} value{?s} of {.arg {set}} {cli::qty(fractional[[set]])}{?is/are} not {?a whole number/whole numbers}.",
         i = "{.code loss = \"poisson\"} is meant for counts; for normalised values take {.code loss = \"mse\"}."
       ))
     }

@@ -2,8 +2,8 @@
 #'
 #' Cells by their use of two factors (`matrix = "h"`) or features by their loadings (`matrix = "w"`).
 #'
-#' For cells the axes are uses, `d * h`, in the units of the data, and the background's cells are drawn too,
-#' as triangles. For features the axes are columns of `w`, and the features that stand out most are named.
+#' For cells the axes are uses, `d * h`, in the units of the data, and the background's cells are drawn too
+#' as triangles, unless both factors are target-only. For features the axes are columns of `w`, and the features that stand out most are named.
 #'
 #' @param x a `bcnmf` object.
 #' @param factors two factors, by index or by name.
@@ -83,7 +83,8 @@ extreme_features <- function(a, b, n = 8) {
 
 biplot_cells <- function(fit, factors, group_by, call = rlang::caller_env()) {
   axes <- colnames(fit@w)[factors]
-  has_background <- ncol(fit@h_background) > 0
+  # of two target-only factors the background uses none: its cells would all lie in the corner
+  has_background <- ncol(fit@h_background) > 0 && !all(fit@target_only[factors])
   uses <- function(h, d) {
     data.frame(a = d[[factors[1]]] * h[factors[1], ], b = d[[factors[2]]] * h[factors[2], ], row.names = NULL)
   }

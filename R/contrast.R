@@ -22,9 +22,8 @@
 #'     \item{prevalence}{share of the target cells in which the factor holds at least 5 % of the cell's total
 #'       use.}
 #'     \item{target_only}{was the factor reserved for the target?}
-#'     \item{n_target, n_background}{numbers of cells.}
 #'   }
-#'   For a model without background the comparisons are `NA` and `n_background` is 0.
+#'   For a model without background the comparisons are `NA`.
 #' @section Errors: of class `bcnmf_error` when `fit` is not a `bcnmf` object.
 #' @examples
 #' x <- matrix(rpois(60 * 40, 3), 60, 40)
@@ -43,11 +42,9 @@ contrast <- function(fit) {
     NA_real_
   }
   table$prevalence <- prevalence(fit, factors)
-  table$n_target <- ncol(fit@h)
-  table$n_background <- ncol(fit@h_background)
   table[c(
     "factor", "log2_contrast", "auc", "mean_target", "mean_background", "prevalence",
-    "target_only", "n_target", "n_background"
+    "target_only"
   )]
 }
 

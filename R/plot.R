@@ -28,7 +28,8 @@ plot.bcnmf <- function(x, type = "convergence", ...) {
     (if (max(table$iteration) > min(table$iteration)) geom_line(colour = group_palette[1], linewidth = 0.7)) +
     geom_point(data = last, shape = if (converged) 19 else 21, size = 2.5, colour = group_palette[6], fill = "white") +
     facet_wrap("measure", scales = "free_y", ncol = 1) +
-    labs(x = "sweep", y = "divergence, summed over all entries", subtitle = convergence_text(x)) +
+    scale_y_continuous(labels = function(x) format(x, big.mark = ",", scientific = FALSE, trim = TRUE)) +
+    labs(x = "sweep", y = "divergence, summed over all entries", subtitle = show_ending(x)) +
     theme_bcnmf()
   # sweeps matter by order of magnitude once there are many
   plot + if (max(table$iteration) >= 30) scale_x_log10() else scale_x_continuous(breaks = whole_breaks)
@@ -51,14 +52,6 @@ convergence_table <- function(x, call = rlang::caller_env()) {
     iteration = rep(history$iteration, times = length(measures)),
     measure = factor(rep(measures, each = nrow(history)), levels = measures),
     value = unlist(history[measures], use.names = FALSE)
-  )
-}
-
-convergence_text <- function(x) {
-  tol <- x@misc$tol
-  paste0(
-    show_ending(x@misc, x@restarts),
-    if (!is.null(tol)) sprintf(" (tol = %s)", format(tol))
   )
 }
 

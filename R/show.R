@@ -14,7 +14,6 @@ methods::setMethod("show", "bcnmf", function(object) {
 })
 
 show_header <- function(object) {
-  misc <- object@misc
   l <- ncol(object@h_background)
   cells <- if (l > 0) {
     sprintf("%d target + %d background cells", ncol(object@h), l)
@@ -25,7 +24,7 @@ show_header <- function(object) {
   c(
     sprintf("<bcnmf> %d features x %s", nrow(object@w), cells),
     sprintf("k = %d factor%s, loss %s, %s", k, if (k == 1) "" else "s", object@loss, show_contrast(object)),
-    show_ending(misc, object@restarts),
+    show_ending(object),
     show_divergence(object)
   )
 }
@@ -38,16 +37,23 @@ show_contrast <- function(object) {
   sprintf("alpha = %s (beta = %s)", show_number(object@alpha), show_number(object@beta))
 }
 
-show_ending <- function(misc, restarts) {
-  ending <- if (isTRUE(misc$converged)) "converged" else "not converged"
-  if (isTRUE(misc$interrupted)) ending <- "interrupted"
+# How a fit ended; where it ran out of sweeps also how far it was from converged.
+show_ending <- function(object) {
+  misc <- object@misc
+  restarts <- object@restarts
+  converged <- isTRUE(misc$converged)
+  ending <- if (isTRUE(misc$interrupted)) "interrupted" else if (converged) "converged" else "not converged"
   sweeps <- if (!is.null(misc$iterations)) {
     sprintf(" after %d sweep%s", as.integer(misc$iterations), if (misc$iterations == 1) "" else "s")
   }
-  starts <- if (nrow(restarts) > 1) {
-    sprintf("; best of %d starts (%d converged)", nrow(restarts), sum(restarts$converged, na.rm = TRUE))
+  change <- utils::tail(object@history$change[!is.na(object@history$change)], 1)
+  distance <- if (!converged && length(change) && !is.null(misc$tol)) {
+    sprintf(", last change %s with tol = %s", format(change, digits = 2), format(misc$tol))
   }
-  paste0(ending, sweeps, starts)
+  starts <- if (nrow(restarts) > 1) {
+    sprintf("; best of %d starts, %d converged", nrow(restarts), sum(restarts$converged, na.rm = TRUE))
+  }
+  paste0(ending, sweeps, distance, starts)
 }
 
 show_divergence <- function(object) {
@@ -69,8 +75,10 @@ show_factors <- function(object, n, auc_limit = show_auc_limit) {
   )
   columns <- list(factor = as.character(part$factor), share = sprintf("%.1f%%", 100 * use_share(object@d)[shown]))
   if (ncol(object@h_background) > 0) {
-    columns[["log2 contrast"]] <- sprintf("%.2f", part$log2_contrast)
-    if (!is.null(part$auc)) columns$AUC <- sprintf("%.3f", part$auc)
+    # of target-only factors both are what they are by construction
+    unless_given <- function(text) ifelse(part$target_only, "-", text)
+    columns[["log2 contrast"]] <- unless_given(sprintf("%.2f", part$log2_contrast))
+    if (!is.null(part$auc)) columns$AUC <- unless_given(sprintf("%.3f", part$auc))
     if (any(object@target_only)) columns[[" "]] <- ifelse(part$target_only, "target-only", "")
   }
   lines <- do.call(paste, c(Map(function(name, values) {

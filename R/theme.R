@@ -9,7 +9,10 @@ theme_bcnmf <- function(base_size = 11) {
       plot.subtitle = element_text(colour = "grey30"),
       axis.title.x = element_text(margin = margin(t = 8)),
       axis.title.y = element_text(margin = margin(r = 10)),
-      legend.key.size = unit(0.9, "lines")
+      legend.key.size = unit(0.9, "lines"),
+      # saved pictures are white in dark viewers too; the last label of an axis has room
+      plot.background = element_rect(fill = "white", colour = NA),
+      plot.margin = margin(6, 14, 6, 6)
     )
 }
 
@@ -67,7 +70,7 @@ percent_labels <- function(x) paste0(format(100 * x, trim = TRUE), "%")
 
 # Names of factors along an axis: upright when they would touch.
 factor_axis <- function(names) {
-  if (sum(nchar(names) + 2) > 70) {
+  if (sum(nchar(names) + 2) > 90) {
     theme(axis.text.x = element_text(angle = 90, hjust = 1, vjust = 0.5))
   } else {
     theme()

@@ -25,9 +25,7 @@ skip <- function(...) {
 
 save_plot <- function(plot, name) {
   file <- file.path(folder, paste0(name, ".png"))
-  # The themes leave the paper transparent, which some viewers show as black.
-  plot <- plot + theme(plot.background = element_rect(fill = "white", colour = NA))
-  ggsave(file, plot, width = 7, height = 5, dpi = 150)
+  ggsave(file, plot, bg = "white", width = 7, height = 5, dpi = 150)
   written <<- c(written, file)
   cat("wrote ", file, "\n", sep = "")
 }
