@@ -29,7 +29,7 @@ plot.bcnmf <- function(x, type = "convergence", ...) {
     geom_point(data = last, shape = if (converged) 19 else 21, size = 2.5, colour = group_palette[6], fill = "white") +
     facet_wrap("measure", scales = "free_y", ncol = 1) +
     scale_y_continuous(labels = function(x) format(x, big.mark = ",", scientific = FALSE, trim = TRUE)) +
-    labs(x = "sweep", y = "divergence, summed over all entries", subtitle = show_ending(x)) +
+    labs(x = "sweep", y = "divergence, summed over all entries", subtitle = paste(strwrap(show_ending(x), 75), collapse = "\n")) +
     theme_bcnmf()
   # sweeps matter by order of magnitude once there are many
   plot + if (max(table$iteration) >= 30) scale_x_log10() else scale_x_continuous(breaks = whole_breaks)
