@@ -20,12 +20,13 @@
 #'
 #' `D` is the sum of squared errors (`"mse"`) or the generalised Kullback-Leibler divergence, the Poisson deviance halved (`"poisson"`).
 #' All updates are multiplicative and minimise a majoriser. After each update the columns of `w` are rescaled to sum to 1, which changes
-#' no product.
+#' no product. A feature that is zero in the whole target gets zero loadings; where the background has it, contrast with `"poisson"` finds its counts
+#' impossible, and each adds 708 (the logarithm of the largest number) to the background's divergence: better leave such features out.
 #'
 #' Penalties are free of the data's unit and size: a strength of 1 is about as strong as the data term is for
 #' a typical entry. `L1` pulls small entries towards 0, `L2` large ones.
 #'
-#' The same input and `seed` give the same bits with any number of `threads`, and R's own random numbers are never touched.
+#' The same input and `seed` give the same bits with any number of `threads` on one kind of processor, and R's own random numbers are never touched.
 #' Multiplicative updates converge slowly: a few hundred to a few thousand sweeps are normal.
 #'
 #' @section Interrupting: Ctrl-C or the stop button ends the call at once and loses nothing, see [interrupted_fit()].

@@ -37,9 +37,9 @@ simulate_contrast <- function(n_features = 3000, n_target = 4000, n_background =
   check_count(k_target, min = if (k_shared == 0) 1 else 0, call = call)
   check_number(share, min = 0, max = 1, call = call)
   for (arg in c("depth", "loading_shape", "use_shape")) {
-    check_number(get(arg), min = .Machine$double.eps, arg = arg, call = call)
+    check_number(get(arg), min = .Machine$double.eps, max = 1e8, arg = arg, call = call)
   }
-  check_number(depth_sd, min = 0, call = call)
+  check_number(depth_sd, min = 0, max = 3, call = call)
   if (length(seed) != 1) refuse(seed, "one whole number", "seed", call)
   settings <- mget(names(formals()))
   settings$seed <- check_seed(seed, call)

@@ -121,7 +121,7 @@ else
 fi
 
 header "cargo test"
-quietly "$work/cargo.log" rust test --workspace --release --locked
+quietly "$work/cargo.log" rust test --workspace --locked
 grep -E '^(test result|     Running)' "$work/cargo.log"
 cd "$root"
 

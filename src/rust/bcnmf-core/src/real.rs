@@ -13,6 +13,11 @@ pub trait Real: Float + NumAssign + Sum + Debug + Default + Send + Sync + 'stati
     /// Smallest value a positive loading or coefficient is allowed to fall to. It keeps products of
     /// two of them above the subnormal numbers (slow, and unable to grow back).
     const FLOOR: Self;
+    /// Largest value that a W step lets a loading grow to. Loadings sum to 1 when a step starts, and
+    /// where the objective has no lower bound (a feature that the background lacks, a factor that the
+    /// target does not use) a contrast step would go to infinity at once. The majoriser is convex, so
+    /// a shorter step goes downhill too.
+    const CEILING: Self;
     /// Added to denominators, far below [`Real::FLOOR`] squared.
     const TINY: Self;
     /// Entries that vectors over the factors are padded to a multiple of: 32 bytes.
@@ -75,6 +80,7 @@ macro_rules! registers {
 
 impl Real for f32 {
     const FLOOR: f32 = 1e-18;
+    const CEILING: f32 = 1e9;
     const TINY: f32 = 1e-37;
     const LANES: usize = 8;
     registers!(f32s, splat_f32s, mul_add_e_f32s, reduce_sum_f32s);
@@ -90,6 +96,7 @@ impl Real for f32 {
 
 impl Real for f64 {
     const FLOOR: f64 = 1e-150;
+    const CEILING: f64 = 1e75;
     const TINY: f64 = 1e-305;
     const LANES: usize = 4;
     registers!(f64s, splat_f64s, mul_add_e_f64s, reduce_sum_f64s);

@@ -185,6 +185,13 @@ impl Simulation {
                 return Err(out(name, value, "positive and finite"));
             }
         }
+        // Every count is a draw: beyond these a call would hardly come back.
+        if self.depth > 1e8 {
+            return Err(out("depth", self.depth, "at most 1e8"));
+        }
+        if !(0.0..=3.0).contains(&self.depth_sd) {
+            return Err(out("depth_sd", self.depth_sd, "between 0 and 3"));
+        }
         Ok(())
     }
 }
@@ -288,6 +295,14 @@ mod tests {
             },
             Simulation {
                 use_shape: f64::NAN,
+                ..small()
+            },
+            Simulation {
+                depth: 1e300,
+                ..small()
+            },
+            Simulation {
+                depth_sd: 100.0,
                 ..small()
             },
             Simulation {

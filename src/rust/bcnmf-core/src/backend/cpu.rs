@@ -135,10 +135,12 @@ impl<T: Real> Pass<T> {
                 work.push((stripe, sets[set], &h[set][range], mine));
             }
         }
+        // However small the budget, the first stripe goes on a little: the end is always reached.
         work.into_par_iter()
-            .for_each(|(stripe, matrix, h, h_next)| {
+            .enumerate()
+            .for_each(|(at, (stripe, matrix, h, h_next))| {
                 if let Some(matrix) = matrix {
-                    stripe.run(job, matrix, h, h_next, deadline);
+                    stripe.run(job, matrix, h, h_next, deadline, at == 0);
                 }
             });
         self.stripes
@@ -181,8 +183,10 @@ impl<T: Real> Stripe<T> {
         h: &[T],
         h_next: &mut [T],
         deadline: Instant,
+        mut must: bool,
     ) {
-        while self.next < self.cells.end && Instant::now() < deadline {
+        while self.next < self.cells.end && (must || Instant::now() < deadline) {
+            must = false;
             let cells = self.next..self.cells.end.min(self.next + CELLS_PER_LOOK);
             let stored = (cells.start - self.cells.start) * job.factors
                 ..(cells.end - self.cells.start) * job.factors;
@@ -233,10 +237,11 @@ impl<T: Real, L: Loss, B: Columns, K: Width> WithSimd for Cells<'_, T, L, B, K> 
                         (control.l1.wide() + 0.5 * control.l2.wide() * h.wide()) * h.wide();
                 }
             }
-            self.sums.divergence += self
+            let divergence = self
                 .loss
-                .h_step(simd, self.width, basis, column.clone(), h, &control)
-                .max(0.0);
+                .h_step(simd, self.width, basis, column.clone(), h, &control);
+            // Rounding can leave less than nothing; `max` would turn NaN into 0 as well.
+            self.sums.divergence += if divergence < 0.0 { 0.0 } else { divergence };
             if self.job.stats {
                 self.loss
                     .w_stats(simd, self.width, basis, column, h, self.stats);

@@ -1,13 +1,14 @@
 //! Full-batch sweeps: every cell's H step, then one W step from all records.
 
-use super::start::drop_empty_features;
+use super::params::within;
+use super::start::{drop_empty_features, in_range};
 use super::w_step::{WControl, column_sums, scale_factors, w_step};
 use super::{Factors, FitParams, Penalty, Problem, Record, Scaling, Start, correlation_distance};
-use crate::Result;
 use crate::backend::{Job, Pass, Set};
 use crate::loss::{Basis, Control, Loss, with_loss};
 use crate::real::Real;
 use crate::width::padded;
+use crate::{Error, Result};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -60,10 +61,28 @@ impl<'a, T: Real> FullBatch<'a, T> {
         if params.scaling == Scaling::Normalised && params.maxit > 0 {
             drop_empty_features(&mut working.w, &problem, params.weight);
         }
+        // Single precision without a unit has little room.
+        let most = problem
+            .background_summary
+            .as_ref()
+            .map_or(0.0, |y| y.max)
+            .max(problem.target_summary.max);
+        let largest = [T::of(most / unit)];
+        let parts = [&working.w[..], &working.h[0], &working.h[1], &largest];
+        if !parts.iter().all(|part| in_range(part, unit)) {
+            return Err(Error::NotFinite { sweep: 0 });
+        }
         let factors = padded::<T>(params.k);
         let size = problem.size(params.k);
         let (w_penalty, h_penalty) =
             Penalty::absolute(params.w_penalty, params.h_penalty, params.loss, size, unit);
+        for (name, penalty) in [("w penalty", w_penalty), ("h penalty", h_penalty)] {
+            for value in [penalty.l1, penalty.l2] {
+                within(name, value, T::of(value).is_finite(), || {
+                    "small enough for the precision".into()
+                })?;
+            }
+        }
         let control = Control {
             steps: 1,
             tolerance: T::zero(),
@@ -80,6 +99,11 @@ impl<'a, T: Real> FullBatch<'a, T> {
             l2: w_penalty.l2,
             guard,
             floor,
+            ceiling: if params.scaling == Scaling::Normalised {
+                T::CEILING.wide()
+            } else {
+                f64::INFINITY
+            },
         };
         let pass = Pass::new(problem.sets(), params.loss, factors, params.maxit > 0);
         let phase = if params.maxit > 0 {
@@ -114,6 +138,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
         while self.phase != Phase::Done && self.run_pass(deadline) {
             self.record();
             match self.phase {
+                _ if self.failed => self.phase = Phase::Done,
                 Phase::Sweep => self.finish_sweep(),
                 Phase::Evaluate | Phase::Done => self.phase = Phase::Done,
             }
@@ -199,6 +224,8 @@ impl<'a, T: Real> FullBatch<'a, T> {
             objective += self.params.weight * (y.divergence + factor * y.penalty);
             background = y.divergence * to_user;
         }
+        // Infinity minus infinity: nothing can be said about this model.
+        self.failed = objective.is_nan();
         self.history.push(Record {
             iteration: self.history.len(),
             target: x.divergence * to_user,
@@ -232,11 +259,6 @@ impl<'a, T: Real> FullBatch<'a, T> {
             self.w_control,
         );
         let sums = column_sums(&self.w_next, padded::<T>(self.params.k));
-        if !sums.iter().all(|sum| sum.is_finite()) {
-            self.failed = true;
-            self.phase = Phase::Done;
-            return;
-        }
         if self.params.scaling == Scaling::Normalised {
             let alive = |sum: &f64| *sum > 0.0;
             let up: Vec<f64> = sums
@@ -246,6 +268,12 @@ impl<'a, T: Real> FullBatch<'a, T> {
             let down: Vec<f64> = up.iter().map(|s| s.recip()).collect();
             scale_factors(&mut self.w_next, &down);
             self.h_next.iter_mut().for_each(|h| scale_factors(h, &up));
+        }
+        let parts = [&self.w_next, &self.h_next[0], &self.h_next[1]];
+        if !parts.iter().all(|part| in_range(part, self.unit)) {
+            self.failed = true;
+            self.phase = Phase::Done;
+            return;
         }
         let entries = self.w.len() / padded::<T>(self.params.k) * self.params.k;
         self.change = correlation_distance(&self.w, &self.w_next, entries);

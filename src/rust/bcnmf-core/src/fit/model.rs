@@ -84,7 +84,7 @@ impl Model {
             sums
         };
         let h_sums = [totals(&factors.h), totals(&factors.h_background)];
-        let scale = |set: usize, k: usize| h_sums[set][k] * w_sums[k];
+        let scale = |set: usize, k: usize| (h_sums[set][k] * w_sums[k]).min(f64::MAX);
         let mut order: Vec<usize> = (0..k).collect();
         order.sort_by(|&a, &b| scale(0, b).total_cmp(&scale(0, a)));
 

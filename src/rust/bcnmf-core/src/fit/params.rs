@@ -156,11 +156,16 @@ impl FitParams {
                 })?;
             }
         }
+        if let Scaling::Plain { guard } = self.scaling {
+            within("guard", guard, guard >= 0.0 && guard.is_finite(), || {
+                "finite and at least 0".into()
+            })?;
+        }
         Ok(())
     }
 }
 
-fn within(
+pub(crate) fn within(
     name: &'static str,
     value: impl std::fmt::Display,
     ok: bool,

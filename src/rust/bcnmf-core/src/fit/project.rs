@@ -1,8 +1,9 @@
 //! New cells on a fixed basis: H steps to convergence, cell by cell.
 
 use super::model::unpad;
+use super::params::within;
 use super::problem::unit;
-use super::start::{check_values, level, pad, transpose};
+use super::start::{check_values, level, normalise_columns, pad, transpose};
 use super::{Driver, Penalty, Progress, Size};
 use crate::Result;
 use crate::backend::{Job, Pass};
@@ -23,6 +24,7 @@ pub struct Projection<'a, T> {
     unit: f64,
     control: Control<T>,
     w: Vec<T>,
+    w_sums: Vec<f64>,
     shared: Vec<T>,
     h: Vec<T>,
     h_next: Vec<T>,
@@ -57,7 +59,23 @@ impl<'a, T: Real> Projection<'a, T> {
         pool: ThreadPool,
     ) -> Result<Self> {
         let summary = pool.install(|| data.check("newdata"))?;
-        let k = params.size.k;
+        let Size {
+            features,
+            cells,
+            k,
+            total,
+        } = params.size;
+        within("k", k, k >= 1, || "at least 1".into())?;
+        within(
+            "size",
+            features.min(cells),
+            features.min(cells) >= 1,
+            || "at least 1".into(),
+        )?;
+        within("total", total, total > 0.0 && total.is_finite(), || {
+            "positive and finite".into()
+        })?;
+        within("tol", params.tol, params.tol >= 0.0, || "at least 0".into())?;
         check_values("w", w, data.rows(), k)?;
         let unit = unit(summary.max);
         let (_, penalty) = Penalty::absolute(
@@ -67,7 +85,23 @@ impl<'a, T: Real> Projection<'a, T> {
             params.size,
             unit,
         );
-        let w: Vec<T> = pad(&transpose(w, data.rows(), k), k);
+        for value in [
+            params.h_penalty.l1,
+            params.h_penalty.l2,
+            penalty.l1,
+            penalty.l2,
+        ] {
+            within(
+                "h penalty",
+                value,
+                value >= 0.0 && T::of(value).is_finite(),
+                || "at least 0 and small enough for the precision".into(),
+            )?;
+        }
+        // Columns that sum to 1 leave squares and quotients room; the sums go back into h.
+        let mut w = transpose(w, data.rows(), k);
+        let w_sums = normalise_columns(&mut w, k);
+        let w: Vec<T> = pad(&w, k);
         let h: Vec<T> = level(&summary.column_sums, k, k, unit);
         Ok(Projection {
             shared: with_loss!(params.loss, loss => loss.shared(&w, padded::<T>(k))),
@@ -87,6 +121,7 @@ impl<'a, T: Real> Projection<'a, T> {
             k,
             unit,
             w,
+            w_sums,
             h,
             done: false,
         })
@@ -94,7 +129,17 @@ impl<'a, T: Real> Projection<'a, T> {
 
     /// Factors × cells, column by column, such that `newdata ≈ w · h`.
     pub fn coefficients(&self) -> Vec<f64> {
-        unpad(&self.h_next, self.k, self.unit)
+        let mut h = unpad(&self.h_next, self.k, self.unit);
+        for cell in h.chunks_exact_mut(self.k) {
+            for (h, &sum) in cell.iter_mut().zip(&self.w_sums) {
+                *h = if sum > 0.0 {
+                    (*h / sum).min(f64::MAX)
+                } else {
+                    0.0
+                };
+            }
+        }
+        h
     }
 }
 

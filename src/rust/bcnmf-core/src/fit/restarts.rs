@@ -120,7 +120,8 @@ impl<'a, T: Real> Restarts<'a, T> {
             None => true,
             Some((best, _)) => {
                 let best = &self.outcomes[best];
-                (outcome.failed, outcome.objective()) < (best.failed, best.objective())
+                let rank = |o: &Outcome| (o.failed || o.objective().is_nan(), o.objective());
+                rank(&outcome) < rank(best)
             }
         };
         if better {

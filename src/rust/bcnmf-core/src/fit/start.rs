@@ -106,7 +106,7 @@ pub(crate) fn level<T: Real>(cell_sums: &[f64], k: usize, available: usize, unit
     h
 }
 
-fn normalise_columns(w: &mut [f64], k: usize) {
+pub(crate) fn normalise_columns(w: &mut [f64], k: usize) -> Vec<f64> {
     let mut sums = vec![0.0; k];
     for row in w.chunks_exact(k) {
         sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += w);
@@ -118,6 +118,7 @@ fn normalise_columns(w: &mut [f64], k: usize) {
             }
         }
     }
+    sums
 }
 
 /// Column by column to row by row.
@@ -168,7 +169,11 @@ pub(crate) fn check_values(
         });
     }
     match values.iter().position(|v| !(*v >= 0.0 && v.is_finite())) {
-        None => Ok(()),
+        // As for data: squares have to stay in range.
+        None => match values.iter().copied().fold(0.0, f64::max) {
+            max if max > 1e100 => Err(Error::Magnitude { what, max }),
+            _ => Ok(()),
+        },
         Some(at) => Err(Error::BadValue {
             what,
             kind: "negative or non-finite",
@@ -181,4 +186,10 @@ pub(crate) fn check_values(
             value: values[at],
         }),
     }
+}
+
+/// Whether no value is NaN, infinite, or beyond what the data's unit takes out of range.
+pub(crate) fn in_range<T: Real>(values: &[T], unit: f64) -> bool {
+    let most = f64::MAX / unit.max(1.0);
+    values.iter().all(|v| v.is_finite() && v.wide() <= most)
 }

@@ -18,6 +18,8 @@ pub(crate) struct WControl {
     pub guard: f64,
     /// Positive loadings do not fall below this.
     pub floor: f64,
+    /// Loadings do not grow beyond this.
+    pub ceiling: f64,
 }
 
 /// Features of one parallel task.
@@ -86,7 +88,10 @@ pub(crate) fn w_step<T: Real>(
                     let new = with_loss!(control.loss, loss => {
                         loss.update(row[k], p, q, control.l1, control.l2, control.guard)
                     });
-                    out[k] = T::of(floored(new, row[k], p, control.floor));
+                    let new = floored(new, row[k], p, control.floor);
+                    let most = control.ceiling.max(row[k]);
+                    // `min` would turn NaN into a number.
+                    out[k] = T::of(if new > most { most } else { new });
                 }
             }
         });

@@ -53,7 +53,8 @@ fn ln(value: f64) -> f64 {
     const BIAS: u64 = 1 << 11;
     // Or-ing an integer below 2⁵² into this double adds it: a conversion that every vector unit has.
     const TWO_52: f64 = (1u64 << 52) as f64;
-    let shifted = value.max(f64::MIN_POSITIVE).to_bits() - SQRT_HALF.wrapping_sub(BIAS << 52);
+    let bits = value.max(f64::MIN_POSITIVE).to_bits();
+    let shifted = bits.wrapping_sub(SQRT_HALF).wrapping_add(BIAS << 52);
     let exponent = f64::from_bits((shifted >> 52) | TWO_52.to_bits()) - (TWO_52 + BIAS as f64);
     let m = f64::from_bits((shifted & MANTISSA) + SQRT_HALF);
     let s = (m - 1.0) / (m + 1.0);
