@@ -20,6 +20,8 @@ pub trait Real: Float + NumAssign + Sum + Debug + Default + Send + Sync + 'stati
     const CEILING: Self;
     /// Added to denominators, far below [`Real::FLOOR`] squared.
     const TINY: Self;
+    /// Terms of the logarithm's power series that this precision is worth.
+    const LOG_TERMS: u32;
     /// Entries that vectors over the factors are padded to a multiple of: 32 bytes.
     const LANES: usize;
     /// A vector register of the instruction set `S`; its size divides 32 bytes.
@@ -82,6 +84,7 @@ impl Real for f32 {
     const FLOOR: f32 = 1e-18;
     const CEILING: f32 = 1e9;
     const TINY: f32 = 1e-37;
+    const LOG_TERMS: u32 = 6;
     const LANES: usize = 8;
     registers!(f32s, splat_f32s, mul_add_e_f32s, reduce_sum_f32s);
     #[inline(always)]
@@ -98,6 +101,7 @@ impl Real for f64 {
     const FLOOR: f64 = 1e-150;
     const CEILING: f64 = 1e75;
     const TINY: f64 = 1e-305;
+    const LOG_TERMS: u32 = 11;
     const LANES: usize = 4;
     registers!(f64s, splat_f64s, mul_add_e_f64s, reduce_sum_f64s);
     #[inline(always)]

@@ -63,10 +63,10 @@ impl Matrix<'_> {
     ///
     /// The cut depends on the data alone, never on the number of threads: each range is summed on
     /// its own and the sums are added in order, which is what makes threads reproducible. A range
-    /// holds at least 32 stored values a feature, so that adding the sums up stays cheap.
+    /// holds at least 64 stored values a feature, so that adding the sums up stays cheap.
     pub fn stripes(&self) -> Vec<Range<usize>> {
         let (rows, columns, stored) = (self.rows(), self.columns(), self.stored());
-        let count = (stored / (32 * rows.max(1)))
+        let count = (stored / (64 * rows.max(1)))
             .clamp(1, MOST_STRIPES)
             .min(columns.max(1));
         // A column costs something even when it is empty.
