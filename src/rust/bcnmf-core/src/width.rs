@@ -139,6 +139,17 @@ pub fn add_scaled<S: Simd, T: Real>(simd: S, sum: &mut [T], scale: T, x: &[T]) {
     }
 }
 
+/// Sum of each factor over all items of a row-by-row store, in double and in order.
+pub fn column_sums<T: Real>(items: &[T], factors: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; factors];
+    for item in items.chunks_exact(factors) {
+        sums.iter_mut()
+            .zip(item)
+            .for_each(|(sum, value)| *sum += value.wide());
+    }
+    sums
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,12 +2,12 @@
 
 use super::params::within;
 use super::start::{drop_empty_features, in_range};
-use super::w_step::{WControl, column_sums, scale_factors, w_step};
+use super::w_step::{WControl, scale_factors, w_step};
 use super::{Factors, FitParams, Penalty, Problem, Record, Scaling, Start, correlation_distance};
 use crate::backend::{Job, Pass, Set};
 use crate::loss::{Basis, Control, Loss, with_loss};
 use crate::real::Real;
-use crate::width::padded;
+use crate::width::{column_sums, padded};
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::time::Instant;

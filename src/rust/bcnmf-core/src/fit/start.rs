@@ -2,7 +2,7 @@
 
 use super::{Factors, FitParams, Problem};
 use crate::real::Real;
-use crate::width::padded;
+use crate::width::{column_sums, padded};
 use crate::{Error, Result};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -107,10 +107,7 @@ pub(crate) fn level<T: Real>(cell_sums: &[f64], k: usize, available: usize, unit
 }
 
 pub(crate) fn normalise_columns(w: &mut [f64], k: usize) -> Vec<f64> {
-    let mut sums = vec![0.0; k];
-    for row in w.chunks_exact(k) {
-        sums.iter_mut().zip(row).for_each(|(sum, w)| *sum += w);
-    }
+    let sums = column_sums(w, k);
     for row in w.chunks_exact_mut(k) {
         for (w, &sum) in row.iter_mut().zip(&sums) {
             if sum > 0.0 {

@@ -97,17 +97,6 @@ pub(crate) fn w_step<T: Real>(
         });
 }
 
-/// Sum of each factor's loadings, in double.
-pub(crate) fn column_sums<T: Real>(w: &[T], factors: usize) -> Vec<f64> {
-    let mut sums = vec![0.0; factors];
-    for row in w.chunks_exact(factors) {
-        sums.iter_mut()
-            .zip(row)
-            .for_each(|(sum, w)| *sum += w.wide());
-    }
-    sums
-}
-
 /// Multiplies factor `k` of every item by `scale[k]`.
 pub(crate) fn scale_factors<T: Real>(items: &mut [T], scale: &[f64]) {
     let scale: Vec<T> = scale.iter().map(|&s| T::of(s)).collect();

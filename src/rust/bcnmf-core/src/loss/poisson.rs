@@ -7,7 +7,7 @@ use super::log_sum::{CHUNK, Chunk};
 use super::{Basis, Control, Loss, update_cell};
 use crate::real::Real;
 use crate::stats::WStats;
-use crate::width::{Width, add_scaled, dot, dot_wide};
+use crate::width::{Width, add_scaled, column_sums, dot, dot_wide};
 use pulp::Simd;
 
 /// The Poisson log-likelihood, up to a constant.
@@ -16,13 +16,7 @@ pub struct Poisson;
 
 impl Loss for Poisson {
     fn shared<T: Real>(self, w: &[T], factors: usize) -> Vec<T> {
-        let mut sums = vec![0.0; factors];
-        for row in w.chunks_exact(factors) {
-            for (sum, &w) in sums.iter_mut().zip(row) {
-                *sum += w.wide();
-            }
-        }
-        sums.into_iter().map(T::of).collect()
+        column_sums(w, factors).into_iter().map(T::of).collect()
     }
 
     #[inline(always)]
