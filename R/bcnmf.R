@@ -36,8 +36,9 @@
 #'   its range, with its name and value; unknown arguments. Warnings are of class `bcnmf_warning`: `beta` of 1 or more,
 #'   values that are not counts with `loss = "poisson"`, and a fit that left the finite numbers (the model before that sweep is returned).
 #'
-#' @param target features x cells: a numeric matrix, a sparse matrix of the Matrix package (a `dgCMatrix` is read in place, others are
-#'   converted without becoming dense) or a data frame of numbers.
+#' @param object the target, which may also be given as `target`. Features x cells: a numeric matrix, a sparse matrix of the Matrix package (a
+#'   `dgCMatrix` is read in place, others are converted without becoming dense), a matrix on disk (DelayedMatrix, BPCells; read into
+#'   memory) or a data frame of numbers. For objects that hold cells see [bcnmf.Seurat()] and [bcnmf.SummarizedExperiment()].
 #' @param background the same features x background cells, or `NULL` for plain NMF.
 #' @param ... arguments of the methods; unknown ones are refused.
 #' @param k number of factors, at most the target's smaller side.
@@ -74,18 +75,30 @@
 #' fit <- bcnmf(sim$target, sim$background, k = 8, k_target = 2, loss = "poisson", maxit = 100)
 #' head(top_features(fit, n = 3, by = "lift"))
 #' @export
-bcnmf <- function(target, background = NULL, ...) UseMethod("bcnmf")
+bcnmf <- function(object, ...) {
+  if (missing(object)) return(eval(target_first(match.call(), rlang::current_env()), parent.frame()))
+  UseMethod("bcnmf")
+}
+
+# The same call with `target = `, by which name the first argument may be given too, as the first argument.
+target_first <- function(call, env) {
+  if (!"target" %in% names(call)) {
+    abort_bcnmf("The target is missing: the data to factorise.", arg = "object", call = env)
+  }
+  names(call)[names(call) == "target"] <- "object"
+  call
+}
 
 #' @rdname bcnmf
 #' @method bcnmf default
 #' @export
-bcnmf.default <- function(target, background = NULL, k = NULL, alpha = NULL, beta = NULL, k_target = 0, lambda = NULL,
+bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, beta = NULL, k_target = 0, lambda = NULL,
                           loss = c("mse", "poisson"), seed = 1, init = NULL, tol = 1e-8, maxit = 1000,
                           L1 = 0, L2 = 0, precision = c("single", "double"), threads = NULL, verbose = NULL, ...) {
   call <- rlang::current_env()
-  given <- names(match.call())
+  given <- setdiff(names(match.call()), if (is.null(k)) "k")
   check_no_dots(..., call = call)
-  x <- check_dims(core_matrix(target, "target", call), "target", call)
+  x <- check_dims(core_matrix(object, "target", call), "target", call)
   y <- NULL
   if (!is.null(background)) {
     y <- check_dims(core_matrix(background, "background", call), "background", call)
@@ -111,7 +124,7 @@ bcnmf.default <- function(target, background = NULL, k = NULL, alpha = NULL, bet
   )
   fit <- new_model(
     rs_fit_result(session), data, settings, x, y, init,
-    interrupted = !finished, call = `[[<-`(match.call(), 1, quote(bcnmf))
+    interrupted = !finished, call = short_call(match.call())
   )
   if (!finished) signal_interrupted(fit)
   warn_about_fit(fit)

@@ -5,9 +5,7 @@ default_beta <- 0.2
 check_settings <- function(target, background, k, alpha, beta, k_target, lambda, loss, seed, init,
                            tol, maxit, L1, L2, precision, threads, verbose, call) {
   most <- min(dim(target))
-  if (is.null(k)) {
-    abort_bcnmf("{.arg k}, the number of factors, is missing.", arg = "k", call = call)
-  }
+  check_rank_given(k, NULL, call)
   k <- check_rank(k, most, call)
   settings <- list(
     k = k,
@@ -25,6 +23,13 @@ check_settings <- function(target, background, k, alpha, beta, k_target, lambda,
     check_contrast(!is.null(background), k, alpha, beta, k_target, lambda, call),
     check_start(target, background, k, seed, init, call)
   )
+}
+
+# A model to continue brings its own.
+check_rank_given <- function(k, init, call) {
+  if (is.null(k) && !methods::is(init, "bcnmf")) {
+    abort_bcnmf("{.arg k}, the number of factors, is missing.", arg = "k", call = call)
+  }
 }
 
 check_rank <- function(k, most, call) {

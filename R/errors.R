@@ -39,6 +39,13 @@ describe_value <- function(x) {
   sprintf("a %s vector of length %d (%s%s)", kind, length(x), paste(shown, collapse = ", "), more)
 }
 
+# The first of many names, for a message.
+first_few <- function(x, n = 3) {
+  x <- as.character(x)
+  shown <- encodeString(utils::head(x, n), quote = "\"")
+  paste0(paste(shown, collapse = ", "), if (length(x) > n) ", ...")
+}
+
 is_scalar <- function(x) is.atomic(x) && length(x) == 1 && is.null(dim(x)) && !is.na(x)
 is_number <- function(x) is_scalar(x) && is.numeric(x)
 
@@ -109,6 +116,23 @@ check_choice <- function(x, choices, arg = rlang::caller_arg(x), call = rlang::c
     refuse(x, must_be, arg, call)
   }
   invisible(as.vector(x))
+}
+
+# One string that is not empty.
+check_name <- function(x, arg = rlang::caller_arg(x), call = rlang::caller_env()) {
+  force(arg)
+  if (!is_scalar(x) || !is.character(x) || !nzchar(x)) refuse(x, "one name", arg, call)
+  invisible(x)
+}
+
+# One of the names that exist; `exist` says what they are.
+check_one_of <- function(x, names, arg, exist, call) {
+  check_name(x, arg, call)
+  if (x %in% names) return(invisible(x))
+  abort_bcnmf(c(
+    "{.arg {arg}} is {.val {x}}, which does not exist.",
+    i = paste0("{cli::qty(length(names))}", exist, " {.val {names}}.")
+  ), arg = arg, value = x, call = call)
 }
 
 check_fit <- function(x, arg = rlang::caller_arg(x), call = rlang::caller_env()) {

@@ -32,6 +32,11 @@ rs_fit_stop <- function(session) .Call(wrap__rs_fit_stop, session)
 #' @noRd
 rs_fit_result <- function(session) .Call(wrap__rs_fit_result, session)
 
+#' The slots of the dgCMatrix whose column j is cell `cell[j]` of `layers[[layer[j]]]` (both from 1); `rows` has
+#' for each layer where its features go (from 1; NA or 0 to leave one out).
+#' @noRd
+rs_gather <- function(layers, rows, layer, cell) .Call(wrap__rs_gather, layers, rows, layer, cell)
+
 #' Checks new cells and sets up their projection on `w`.
 #' @noRd
 rs_project_new <- function(newdata, w, arguments) .Call(wrap__rs_project_new, newdata, w, arguments)

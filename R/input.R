@@ -35,19 +35,29 @@ core_matrix.dgCMatrix <- function(x, arg, call) x
 
 #' @export
 core_matrix.Matrix <- function(x, arg, call) {
-  converted <- tryCatch(
-    if (methods::is(x, "sparseMatrix")) {
-      for (class in c("dMatrix", "generalMatrix", "CsparseMatrix")) x <- methods::as(x, class)
-      x
-    } else {
-      as.matrix(x)
-    },
-    error = function(e) {
-      abort_bcnmf("{.arg {arg}}, a {.cls {class(x)}}, could not be read as a matrix of numbers: {conditionMessage(e)}",
-        arg = arg, call = call
-      )
-    }
-  )
+  convert_matrix(x, arg, call, function(x) {
+    if (!methods::is(x, "sparseMatrix")) return(as.matrix(x))
+    for (class in c("dMatrix", "generalMatrix", "CsparseMatrix")) x <- methods::as(x, class)
+    x
+  })
+}
+
+# Matrices on disk, of DelayedArray (HDF5Array too) and of BPCells, are read into memory, sparse where they are.
+
+#' @export
+core_matrix.DelayedMatrix <- function(x, arg, call) {
+  convert_matrix(x, arg, call, function(x) if (DelayedArray::is_sparse(x)) methods::as(x, "dgCMatrix") else as.matrix(x))
+}
+
+#' @export
+core_matrix.IterableMatrix <- function(x, arg, call) {
+  convert_matrix(x, arg, call, function(x) methods::as(x, "dgCMatrix"))
+}
+
+convert_matrix <- function(x, arg, call, convert) {
+  converted <- tryCatch(convert(x), error = function(e) {
+    abort_bcnmf("{.arg {arg}}, a {.cls {class(x)}}, could not be read as a matrix of numbers: {conditionMessage(e)}", arg = arg, call = call)
+  })
   core_matrix(converted, arg, call)
 }
 

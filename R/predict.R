@@ -4,7 +4,9 @@
 #' convergence on its own, so the result does not depend on which cells come together.
 #'
 #' @param object a `bcnmf` object.
-#' @param newdata new cells, features x cells, as in [bcnmf()]; the features must be those of the model, in the same order.
+#' @param newdata new cells, features x cells, as in [bcnmf()]; the features must be those of the model, in the same order. Or a Seurat object,
+#'   SingleCellExperiment or SummarizedExperiment, of which the model's features are read by name, from the assay and layer that the model's own
+#'   cells came from (`"counts"` for a model of matrices).
 #' @param ... not used.
 #' @param tol a cell is done when no coefficient changes by more than this part of its largest one.
 #' @param maxit most steps per cell.
@@ -30,6 +32,7 @@ predict.bcnmf <- function(object, newdata, ..., tol = 1e-6, maxit = 2000, thread
   maxit <- check_count(maxit, arg = "maxit", call = call)
   check_flag(verbose, null_ok = TRUE, arg = "verbose", call = call)
   threads <- resolve_threads(threads, call)
+  if (holds_cells(newdata)) newdata <- read_new_cells(newdata, object, call)
   x <- check_dims(core_matrix(newdata, "newdata", call), "newdata", call)
   check_same_features(object@w, x, "newdata", call, reference = "model")
   settings <- list(

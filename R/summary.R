@@ -9,7 +9,9 @@
 #'
 #' @param object a `bcnmf` object.
 #' @param group_by groups of cells: a factor, character, logical or numeric vector with one value per target
-#'   cell, or per target and then background cell; or a list with `target`, `background` or both. Cells that
+#'   cell, or per target and then background cell; or a list with `target`, `background` or both. For a model out of
+#'   an object ([bcnmf_model()]) also the name of a column of its cell data. Several columns, by name or as a data frame
+#'   with one row per cell, group by all their combinations. Cells that
 #'   are not given a group form one group, `"background"` (or `"target"`). Missing labels form the group
 #'   `"NA"`. `NULL` gives the table by factor.
 #' @param stat how the uses in a group are summarised: `"mean"`, `"sum"` or `"median"`.
@@ -20,7 +22,7 @@
 #' @return Without `group_by` a data frame of class `bcnmf_summary` with columns `factor`, `d`, `share` (of
 #'   the sum of `d`), `log2_contrast`, `auc` and `target_only` (see [contrast()]). With `group_by` one with a
 #'   row per factor and group: `factor` and `group` (factors, in the order of the model and of the levels),
-#'   `set` (`"target"` or `"background"`), `n` (cells), `stat` and `value`.
+#'   `set` (`"target"` or `"background"`), `n` (cells), `stat` and `value`; when several columns group, these too.
 #' @section Errors: of class `bcnmf_error` when `stat` or `set` is unknown, when `group_by` has another
 #'   length, or when the background of a model without one is asked for.
 #' @seealso [plot.bcnmf_summary()]
@@ -55,7 +57,22 @@ summary.bcnmf <- function(object, group_by = NULL, stat = c("mean", "sum", "medi
   table$group <- factor(table$group, levels = levels)
   table <- table[order(table$factor, match(table$set, names(parts)), table$group), ]
   rownames(table) <- NULL
+  table <- add_group_columns(table, object, group_by)
   class(table) <- c("bcnmf_summary", "data.frame")
+  table
+}
+
+# Where several columns make the groups, these columns too.
+add_group_columns <- function(table, fit, group_by) {
+  columns <- if (names_columns(fit, group_by)) {
+    do.call(rbind, cell_columns(fit, group_by, "group_by", rlang::caller_env()))
+  } else if (is.data.frame(group_by)) {
+    group_by
+  }
+  if (length(columns) < 2) return(table)
+  parts <- label_parts(columns)
+  new <- setdiff(names(columns), names(table))
+  table[new] <- parts[match(table$group, parts$label), new]
   table
 }
 
@@ -95,7 +112,12 @@ resolve_groups <- function(fit, group_by, set, call = rlang::caller_env()) {
   l <- ncol(fit@h_background)
   want_target <- set != "background"
   want_background <- set != "target" && l > 0
-  given <- if (is.list(group_by) && !is.data.frame(group_by)) {
+  if (names_columns(fit, group_by)) {
+    group_by <- label_cells(fit, group_by, call)
+  } else if (is.data.frame(group_by)) {
+    group_by <- interact(group_by)
+  }
+  given <- if (is.list(group_by)) {
     group_list(group_by, call)
   } else {
     split_groups(group_by, n, l, set, call)
@@ -134,7 +156,8 @@ split_groups <- function(group_by, n, l, set, call) {
   if (l > 0) allowed <- c(allowed, sprintf("%d (target, then background)", n + l))
   abort_bcnmf(c(
     "{.arg group_by} must have length {paste(allowed, collapse = ' or ')}.",
-    x = "It has length {m}."
+    x = "It has length {m}.",
+    i = if (m == 1 && is.character(group_by)) "Columns are found by name for the model of an object: {.code bcnmf_model(object)}."
   ), arg = "group_by", value = group_by, call = call)
 }
 

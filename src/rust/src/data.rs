@@ -44,6 +44,15 @@ fn dense(x: &Robj, what: &'static str) -> Result<Borrowed> {
 }
 
 fn sparse(x: &Robj, what: &'static str) -> Result<Borrowed> {
+    let (csc, slots) = csc(x, what)?;
+    Ok(Borrowed {
+        matrix: Matrix::Csc(csc),
+        owners: slots,
+    })
+}
+
+/// The slots of a dgCMatrix as the core reads them, and the R objects that own them.
+pub(crate) fn csc(x: &Robj, what: &'static str) -> Result<(Csc<'static>, Vec<Robj>)> {
     let slot = |name: &str| {
         x.get_attrib(name)
             .ok_or_else(|| refuse(format!("{what} has no slot {name}")))
@@ -61,10 +70,7 @@ fn sparse(x: &Robj, what: &'static str) -> Result<Borrowed> {
         .ok_or_else(|| refuse(format!("slot x of {what} must be double")))?;
     let (p_slice, i_slice) = (integers(&p, "p")?, integers(&i, "i")?);
     let csc = Csc::new(rows, columns, p_slice, i_slice, values_slice, what).map_err(refuse)?;
-    Ok(Borrowed {
-        matrix: Matrix::Csc(csc),
-        owners: vec![p, i, values],
-    })
+    Ok((csc, vec![p, i, values]))
 }
 
 fn dimensions(attribute: Option<Robj>, what: &str) -> Result<(usize, usize)> {

@@ -7,6 +7,7 @@
 mod arguments;
 mod data;
 mod fit;
+mod gather;
 mod project;
 mod simulate;
 
@@ -39,6 +40,7 @@ extendr_module! {
     fn rs_version;
     fn rs_processors;
     use fit;
+    use gather;
     use project;
     use simulate;
 }

@@ -41,6 +41,11 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+    /// A sparse matrix beyond what its pointers can count.
+    #[error(
+        "the chosen features and cells hold more than 2147483647 values, the most that a sparse matrix in R can hold; take fewer of them"
+    )]
+    TooManyValues,
     /// Nothing to factorise.
     #[error("{what} has no positive value")]
     AllZero {

@@ -6,10 +6,12 @@
 mod check;
 mod csc;
 mod dense;
+mod gather;
 
 pub use check::Summary;
 pub use csc::Csc;
 pub use dense::Dense;
+pub use gather::{Gather, Layer};
 
 use std::ops::Range;
 
