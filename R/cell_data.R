@@ -37,7 +37,9 @@ cell_columns <- function(fit, columns, arg, call) {
 }
 
 # Labels by several columns at once, "stim / CD14", in the order of the first column's levels, then of the second's.
-interact <- function(columns) {
+interact <- function(columns, call = rlang::caller_env()) {
+  if (length(columns) == 0) refuse(columns, "labels, or a data frame with at least one column", "group_by", call)
+  for (column in columns) check_labels(column, call)
   if (length(columns) == 1) return(as.factor(columns[[1]]))
   factors <- lapply(columns, as_groups, n = nrow(columns), otherwise = "")
   label <- do.call(paste, c(lapply(factors, as.character), sep = " / "))

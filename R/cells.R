@@ -39,7 +39,7 @@ split_labels <- function(source, split_by, call) {
   if (!split_by %in% names(source$cell_data)) {
     abort_bcnmf(c(
       "The object's cell data have no column {.val {split_by}}.",
-      i = "They have {.val {names(source$cell_data)}}."
+      i = if (length(source$cell_data)) "They have {.val {names(source$cell_data)}}." else "They have none at all."
     ), arg = "split_by", value = split_by, call = call)
   }
   column <- source$cell_data[[split_by]]
@@ -51,6 +51,8 @@ split_labels <- function(source, split_by, call) {
 pick_cells <- function(x, arg, source, labels, split_by, call) {
   if (is.null(x)) return(NULL)
   n <- length(source$cells)
+  # as colData(object)$condition == "ctrl" may be
+  if (methods::is(x, "Rle")) x <- as.vector(x)
   if (!is.atomic(x) || !is.null(dim(x)) || anyNA(x)) {
     refuse(x, "levels of `split_by`, names of cells or a logical vector without missing values", arg, call)
   }

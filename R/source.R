@@ -50,8 +50,10 @@ read_cells <- function(source, features, cells, arg, call) {
   names <- list(source$features[features], source$cells[cells])
   used <- sort(unique(layer))
   only <- source$layers[[used[1]]]
-  if (length(used) == 1 && is.matrix(only$matrix)) {
-    x <- core_matrix(only$matrix[match(features, only$rows), column, drop = FALSE], arg, call)
+  # without a second copy
+  rows <- match(features, only$rows)
+  if (length(used) == 1 && is.matrix(only$matrix) && !anyNA(rows)) {
+    x <- core_matrix(only$matrix[rows, column, drop = FALSE], arg, call)
     return(with_names(x, names[[1]], names[[2]]))
   }
   parts <- lapply(used, function(l) {

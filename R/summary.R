@@ -115,7 +115,7 @@ resolve_groups <- function(fit, group_by, set, call = rlang::caller_env()) {
   if (names_columns(fit, group_by)) {
     group_by <- label_cells(fit, group_by, call)
   } else if (is.data.frame(group_by)) {
-    group_by <- interact(group_by)
+    group_by <- interact(group_by, call)
   }
   given <- if (is.list(group_by)) {
     group_list(group_by, call)

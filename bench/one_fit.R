@@ -6,21 +6,8 @@ loss <- given[2]
 precision <- given[3]
 numbers <- as.numeric(given[4:8])
 
-# VmRSS (now) or VmHWM (peak) in MB of 2^20 bytes.
-memory <- function(field) {
-  line <- grep(paste0("^", field, ":"), readLines("/proc/self/status"), value = TRUE)
-  as.numeric(gsub("[^0-9]", "", line)) / 1024
-}
-# Sets VmHWM back to VmRSS; not every container allows it.
-reset_peak <- function() {
-  suppressWarnings(tryCatch(
-    {
-      cat("5\n", file = "/proc/self/clear_refs")
-      memory("VmHWM") - memory("VmRSS") < 5
-    },
-    error = function(e) FALSE
-  ))
-}
+script <- sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))
+source(file.path(dirname(script), "process.R"))
 
 # What loading the libraries took does not count, loading the data does, as it does for the program compared with.
 invisible(gc())
