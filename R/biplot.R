@@ -50,7 +50,7 @@ biplot_features <- function(fit, factors, group_by, call = rlang::caller_env()) 
   if (is.null(group_by)) {
     plot <- plot + geom_point(colour = group_palette[1], alpha = point_alpha(nrow(data)), size = 1.5)
   } else {
-    check_labels(group_by, call)
+    check_labels(group_by, "group_by", call)
     if (length(group_by) != nrow(data)) {
       abort_bcnmf("{.arg group_by} gives {length(group_by)} label{?s} for {nrow(data)} feature{?s}.",
         arg = "group_by", value = group_by, call = call

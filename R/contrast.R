@@ -72,9 +72,7 @@ factor_auc <- function(fit, i) {
   if (ncol(fit@h_background) == 0) return(NA_real_)
   target <- fit@d[[i]] * fit@h[i, ]
   background <- fit@d_background[[i]] * fit@h_background[i, ]
-  # Multiplicative updates never reach 0: without a floor cells that do not use the factor
-  # would be ranked by noise.
-  floor <- 1e-9 * max(target, background)
+  floor <- use_floor * max(target, background)
   target[target < floor] <- 0
   background[background < floor] <- 0
   auc(target, background)

@@ -84,7 +84,7 @@ cell_source.SummarizedExperiment <- function(object, assay, layer, arg, call) {
     check_one_of(assay, assays, "assay", "The object has the assay{?s}", call)
   }
   new_source(
-    cells = cell_names(object), features = rownames(object),
+    cells = container_cells(object), features = rownames(object),
     layers = list(list(
       matrix = SummarizedExperiment::assay(object, assay, withDimnames = FALSE),
       rows = seq_len(nrow(object)), columns = seq_len(ncol(object))
@@ -94,7 +94,7 @@ cell_source.SummarizedExperiment <- function(object, assay, layer, arg, call) {
 }
 
 # Names of the cells, which an object of this kind may lack or repeat.
-cell_names <- function(object) {
+container_cells <- function(object) {
   names <- colnames(object)
   if (is.null(names)) paste0("cell_", seq_len(ncol(object))) else make.unique(names)
 }
@@ -105,7 +105,7 @@ plain_cell_data <- function(object) {
   columns <- lapply(columns, function(column) if (methods::is(column, "Rle")) as.vector(column) else column)
   columns <- Filter(function(column) is.atomic(column) && is.null(dim(column)), columns)
   if (length(columns) == 0) names(columns) <- character()
-  structure(columns, class = "data.frame", row.names = cell_names(object))
+  structure(columns, class = "data.frame", row.names = container_cells(object))
 }
 
 marked_features <- function(object) {

@@ -11,9 +11,10 @@ group=${1:-build}
 # One word a package: the Debian name, and where a machine may have it without dpkg knowing:
 # a program (=name) or an R package (@name).
 build='r-base-core=R r-base-dev=gcc make=make g++=g++ gfortran=gfortran xz-utils=xz ca-certificates
-  r-cran-matrix@Matrix r-cran-cli@cli r-cran-clue@clue r-cran-ggplot2@ggplot2 r-cran-rlang@rlang'
+  r-cran-matrix@Matrix r-cran-cli@cli r-cran-clue@clue r-cran-generics@generics
+  r-cran-ggplot2@ggplot2 r-cran-rlang@rlang'
 demo='r-cran-uwot@uwot r-cran-mclust@mclust'
-tests='git=git pandoc=pandoc qpdf=qpdf tidy=tidy devscripts=checkbashisms r-cran-jsonlite@jsonlite
+tests='git=git pandoc=pandoc qpdf=qpdf tidy=tidy devscripts=checkbashisms r-bioc-limma@limma r-cran-jsonlite@jsonlite
   r-cran-knitr@knitr r-cran-rmarkdown@rmarkdown r-cran-roxygen2@roxygen2
   r-cran-testthat@testthat r-cran-withr@withr r-cran-vdiffr@vdiffr'
 # Peers of some tests, which skip without them.

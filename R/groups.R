@@ -1,0 +1,121 @@
+# Groups of cells as users give them: labels, data frames, names of columns.
+
+# `group_by`, the argument `arg` of the user's, as one factor per set of cells that is wanted; NULL for a set that is not. The attribute
+# `labelled` tells for each set whether it was given labels; without, its cells are one group.
+resolve_groups <- function(fit, group_by, set, call = rlang::caller_env(), arg = "group_by") {
+  n <- ncol(fit@h)
+  l <- ncol(fit@h_background)
+  want_target <- set != "background"
+  want_background <- set != "target" && l > 0
+  if (names_columns(fit, group_by)) {
+    group_by <- label_cells(fit, group_by, arg, call)
+  } else if (is.data.frame(group_by)) {
+    group_by <- interact(group_by, arg, call)
+  }
+  given <- if (is.list(group_by)) {
+    group_list(group_by, arg, call)
+  } else {
+    split_groups(group_by, n, l, set, arg, call)
+  }
+  check_group_length(given$target, n, "target", arg, call)
+  check_group_length(given$background, l, "background", arg, call)
+  structure(
+    list(
+      target = if (want_target) as_groups(given$target, n, "target"),
+      background = if (want_background) as_groups(given$background, l, "background")
+    ),
+    labelled = c(target = want_target && !is.null(given$target), background = want_background && !is.null(given$background))
+  )
+}
+
+group_list <- function(group_by, arg, call) {
+  unknown <- setdiff(rlang::names2(group_by), c("target", "background"))
+  if (length(unknown) > 0) {
+    abort_bcnmf(c(
+      "A list given as {.arg {arg}} may hold {.val target} and {.val background}.",
+      x = "It holds {.val {unknown}}."
+    ), arg = arg, value = group_by, call = call)
+  }
+  for (name in names(group_by)) check_labels(group_by[[name]], arg, call)
+  group_by
+}
+
+split_groups <- function(group_by, n, l, set, arg, call) {
+  check_labels(group_by, arg, call)
+  m <- length(group_by)
+  # subsetting a factor keeps its levels, and with them the order of groups
+  if (set == "background" && m == l) return(list(background = group_by))
+  if (l > 0 && m == n + l) {
+    return(list(target = group_by[seq_len(n)], background = group_by[n + seq_len(l)]))
+  }
+  if (m == n && set != "background") return(list(target = group_by))
+  own <- if (set == "background") c("background cell" = l) else c("target cell" = n)
+  allowed <- sprintf("%d (one per %s)", own, names(own))
+  if (l > 0) allowed <- c(allowed, sprintf("%d (target, then background)", n + l))
+  abort_bcnmf(c(
+    "{.arg {arg}} must have length {paste(allowed, collapse = ' or ')}.",
+    x = "It has length {m}.",
+    i = if (m == 1 && is.character(group_by)) "Columns are found by name for the model of an object: {.code bcnmf_model(object)}."
+  ), arg = arg, value = group_by, call = call)
+}
+
+check_labels <- function(x, arg, call) {
+  if (!is.null(x) && (!is.atomic(x) || !is.null(dim(x)))) {
+    refuse(x, "a vector of labels", arg, call)
+  }
+}
+
+check_group_length <- function(x, n, which, arg, call) {
+  if (!is.null(x) && length(x) != n) {
+    abort_bcnmf("{.arg {arg}} gives {length(x)} label{?s} for {n} {which} {cli::qty(n)}cell{?s}.",
+      arg = arg, value = x, call = call
+    )
+  }
+}
+
+as_groups <- function(x, n, otherwise) {
+  if (is.null(x)) return(factor(rep(otherwise, n)))
+  groups <- droplevels(as.factor(x))
+  labels <- levels(groups)[as.integer(groups)]
+  levels <- levels(groups)[!is.na(levels(groups))]
+  if (anyNA(labels)) {
+    labels[is.na(labels)] <- "NA"
+    levels <- union(levels, "NA")
+  }
+  factor(labels, levels = levels)
+}
+
+# Is `group_by` meant as names of columns? Labels are as many as cells.
+names_columns <- function(fit, group_by) {
+  n <- c(ncol(fit@h), ncol(fit@h_background), ncol(fit@h) + ncol(fit@h_background))
+  is.character(group_by) && is.null(dim(group_by)) && !is.null(fit@misc$cell_data) &&
+    (!length(group_by) %in% n || all(group_by %in% names(fit@misc$cell_data$target)))
+}
+
+# Labels by several columns at once, "stim / CD14", in the order of the first column's levels, then of the second's.
+interact <- function(columns, arg = "group_by", call = rlang::caller_env()) {
+  if (length(columns) == 0) refuse(columns, "labels, or a data frame with at least one column", arg, call)
+  for (column in columns) check_labels(column, arg, call)
+  if (length(columns) == 1) return(as.factor(columns[[1]]))
+  factors <- lapply(columns, as_groups, n = nrow(columns), otherwise = "")
+  label <- do.call(paste, c(lapply(factors, as.character), sep = " / "))
+  position <- do.call(order, c(lapply(factors, as.integer), list(label)))
+  factor(label, levels = unique(label[position]))
+}
+
+# One row a label of interact(), with the values that make it up.
+label_parts <- function(columns) {
+  parts <- lapply(columns, as_groups, n = nrow(columns), otherwise = "")
+  parts <- data.frame(label = interact(columns), parts, check.names = FALSE)
+  parts[!duplicated(parts$label), ]
+}
+
+# Labels of the cells of both sets by columns of the cell data.
+label_cells <- function(fit, columns, arg, call) {
+  found <- cell_columns(fit, columns, arg, call)
+  labels <- interact(do.call(rbind, found), arg, call)
+  n <- nrow(found$target)
+  # a background that came as a matrix has no labels
+  labelled <- ncol(fit@h_background) > 0 && any(columns %in% names(fit@misc$cell_data$background))
+  list(target = labels[seq_len(n)], background = if (labelled) labels[-seq_len(n)])
+}

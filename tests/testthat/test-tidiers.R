@@ -1,0 +1,148 @@
+simple_fit <- function(...) {
+  fit_of_uses(
+    w = matrix(c(0.5, 0.5, 0, 0, 0.5, 0.5), 3), target = rbind(c(1, 3, 0, 7), c(3, 2, 0, 0)),
+    background = rbind(c(4, 4), c(1, 0)), ...
+  )
+}
+
+test_that("tidy(): factors", {
+  table <- tidy(simple_fit())
+  expect_s3_class(table, "data.frame", exact = TRUE)
+  expect_named(table, c(
+    "factor", "d", "share", "log2_contrast", "auc", "mean_target", "mean_background", "prevalence", "target_only"
+  ))
+  known <- summary(simple_fit())
+  expect_equal(as.list(table[names(known)]), as.list(known))
+  expect_equal(table[names(contrast(simple_fit()))], contrast(simple_fit()))
+  expect_equal(nrow(tidy(fake_fit(k = 1, l = 0))), 1)
+  expect_identical(tidy(fake_fit(k_target = 1))$target_only, c(FALSE, FALSE, TRUE))
+})
+
+test_that("tidy(): loadings, with and without zeros", {
+  table <- tidy(simple_fit(), "w")
+  expect_named(table, c("feature", "factor", "loading"))
+  expect_identical(table$feature, rep(sprintf("gene%d", 1:3), 2))
+  expect_equal(table$loading, c(0.5, 0.5, 0, 0, 0.5, 0.5))
+  short <- tidy(simple_fit(), "w", zeros = FALSE)
+  expect_equal(short, table[c(1, 2, 5, 6), ], ignore_attr = "row.names")
+  expect_identical(rownames(short), as.character(1:4))
+  fit <- fake_fit()
+  back <- matrix(tidy(fit, "w")$loading, nrow(fit$w), dimnames = dimnames(fit$w))
+  expect_identical(back, fit$w)
+  expect_identical(tidy(fake_fit(names = FALSE), "w")$feature[1:20], as.character(1:20))
+})
+
+test_that("tidy(): uses of target and background", {
+  table <- tidy(simple_fit(), "h")
+  expect_named(table, c("cell", "set", "factor", "use"))
+  expect_identical(table$set, rep(c("target", "background"), c(8, 4)))
+  expect_identical(table$cell, rep(c(sprintf("cell%d", 1:4), "control1", "control2"), each = 2))
+  expect_equal(table$use, c(1, 3, 3, 2, 0, 0, 7, 0, 4, 1, 4, 0))
+  expect_equal(tidy(simple_fit(), "h", zeros = FALSE)$use, c(1, 3, 3, 2, 7, 4, 1, 4))
+  expect_identical(levels(table$factor), c("bcnmf1", "bcnmf2"))
+  none <- tidy(fake_fit(l = 0, k = 1), "h")
+  expect_identical(unique(none$set), "target")
+  expect_equal(nrow(none), 12)
+  unnamed <- tidy(fake_fit(names = FALSE, k = 1), "h")
+  expect_identical(unnamed$cell, as.character(c(1:12, 1:8)))
+  reserved <- tidy(fake_fit(k_target = 1), "h")
+  expect_true(all(reserved$use[reserved$set == "background" & reserved$factor == "bcnmf3"] == 0))
+  dead <- fit_of_uses(w = matrix(0, 3, 1), target = t(c(0, 0)))
+  expect_equal(nrow(tidy(dead, "h", zeros = FALSE)), 0)
+  expect_equal(nrow(tidy(dead, "w", zeros = FALSE)), 0)
+})
+
+test_that("glance(): one row", {
+  row <- glance(fake_fit(starts = 3, k_target = 1))
+  expect_s3_class(row, "data.frame", exact = TRUE)
+  expect_identical(nrow(row), 1L)
+  expect_identical(row[c("n_features", "n_target", "n_background", "k", "k_target", "starts")] |> unlist() |> unname(), c(20L, 12L, 8L, 3L, 1L, 3L))
+  expect_identical(row$lambda, 1)
+  expect_true(is.na(row$alpha))
+  expect_identical(row$best_start, "1")
+  plain <- glance(fake_fit(l = 0, k = 1))
+  expect_identical(plain$n_background, 0L)
+  expect_true(is.na(plain$divergence_background))
+  expect_equal(plain$objective, fake_fit(l = 0, k = 1)$divergence[["objective"]])
+  expect_true(is.na(glance(fake_fit()[1])$objective))
+  bare <- fake_fit()
+  bare@misc <- list()
+  expect_identical(glance(bare)$iterations, NA_real_)
+  expect_named(glance(bare), names(row))
+})
+
+test_that("glance() of a real fit, and models bound by rows", {
+  sim <- small_sim()
+  fits <- lapply(1:2, function(k) bcnmf(sim$target, sim$background, k = k, seed = 1:2, maxit = 20, verbose = FALSE))
+  table <- do.call(rbind, lapply(fits, glance))
+  expect_identical(table$k, 1:2)
+  expect_identical(table$starts, c(2L, 2L))
+  expect_identical(table$iterations, sapply(fits, function(fit) fit$iterations))
+  expect_identical(table$best_start[2], fits[[2]]$restarts$start[fits[[2]]$restarts$best])
+})
+
+test_that("augment(): one row per cell", {
+  fit <- simple_fit()
+  table <- augment(fit)
+  expect_s3_class(table, "data.frame", exact = TRUE)
+  expect_named(table, c(".cell", ".set", "bcnmf1", "bcnmf2", ".top"))
+  expect_identical(table$.set, rep(c("target", "background"), c(4, 2)))
+  expect_equal(table$bcnmf1, c(0.25, 0.6, 0, 1, 0.8, 1))
+  expect_equal(table$bcnmf2, c(0.75, 0.4, 0, 0, 0.2, 0))
+  expect_identical(as.character(table$.top), c("bcnmf2", "bcnmf1", NA, "bcnmf1", "bcnmf1", "bcnmf1"))
+  use <- augment(fit, value = "use")
+  expect_equal(use$bcnmf1, c(1, 3, 0, 7, 4, 4))
+  expect_identical(use$.top, table$.top)
+  # the first of equal ones
+  tied <- fit_of_uses(w = diag(2), target = rbind(c(2, 1), c(2, 3)))
+  expect_identical(as.character(augment(tied)$.top), c("bcnmf1", "bcnmf2"))
+  one <- augment(fake_fit(k = 1, l = 0, names = FALSE))
+  expect_equal(one$bcnmf1, rep(1, 12))
+  expect_identical(one$.cell, as.character(1:12))
+  expect_identical(dim(augment(fake_fit(n = 1, l = 0, k = 1))), c(1L, 4L))
+  reserved <- augment(fake_fit(k_target = 1))
+  expect_equal(reserved$bcnmf3[13:20], rep(0, 8))
+  shares <- as.matrix(augment(fake_fit())[3:5])
+  expect_equal(unname(rowSums(shares)), rep(1, 20))
+})
+
+test_that("augment(): added to data, by position", {
+  fit <- simple_fit()
+  both <- augment(fit, data.frame(batch = 1:6))
+  expect_identical(both[-1], augment(fit))
+  expect_identical(both$batch, 1:6)
+  expect_identical(augment(fit, data.frame(batch = 1:4)), both[1:4, ])
+  # numbers that R gave to rows are no names
+  expect_identical(augment(fit, data.frame(batch = 0:6)[-1, , drop = FALSE])$batch, 1:6)
+  repeated <- fit
+  colnames(repeated@h) <- c("a", "a", "b", "b")
+  expect_identical(augment(repeated, data.frame(batch = 1:6, row.names = letters[1:6]))$batch, 1:6)
+})
+
+test_that("augment(): added to data, by names of cells", {
+  fit <- simple_fit()
+  names <- c("control2", "other", "cell4", "cell1", "cell3", "cell2", "control1")
+  data <- data.frame(batch = seq_along(names), row.names = names)
+  table <- augment(fit, data)
+  expect_identical(rownames(table), c("cell1", "cell2", "cell3", "cell4", "control1", "control2"))
+  expect_identical(table$batch, c(4L, 6L, 5L, 3L, 7L, 1L))
+  expect_identical(table$.cell, rownames(table))
+  target <- augment(fit, data[c("cell4", "cell3", "cell2", "cell1"), , drop = FALSE])
+  expect_identical(target, table[1:4, ])
+  expect_bcnmf_error(augment(fit, data[-4, , drop = FALSE]), "no row for 1 of the model's cells: \"cell1\"", arg = "data")
+  expect_bcnmf_error(augment(fit, data[-1, , drop = FALSE]), "\"control2\"", arg = "data")
+  expect_bcnmf_error(augment(fit, data.frame(a = 1:6, row.names = letters[1:6])), "no row for 4 .*\"cell1\", .*\\.\\.\\.", arg = "data")
+})
+
+test_that("mistakes are refused", {
+  fit <- simple_fit()
+  expect_bcnmf_error(tidy(fit, "d"), "\"factors\", \"w\" or \"h\"", arg = "matrix")
+  expect_bcnmf_error(tidy(fit, "w", zeros = NA), "TRUE or FALSE", arg = "zeros")
+  expect_bcnmf_error(tidy(fit, without = TRUE), "without")
+  expect_bcnmf_error(glance(fit, 1), "Unknown argument")
+  expect_bcnmf_error(augment(fit, value = "h"), "\"share\" or \"use\"", arg = "value")
+  expect_bcnmf_error(augment(fit, matrix(1:6)), "a data frame", arg = "data")
+  expect_bcnmf_error(augment(fit, data.frame(a = 1:5)), "4 \\(target\\) or 6 \\(target, then background\\)", arg = "data")
+  expect_bcnmf_error(augment(fake_fit(l = 0), data.frame(a = 1:5)), "one row per cell, 12", arg = "data")
+  expect_bcnmf_error(augment(fit, augment(fit)), "already has the columns", arg = "data")
+})
