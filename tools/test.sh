@@ -131,6 +131,7 @@ quietly "$work/document.log" sh "$work/fresh/tools/document.sh"
 if grep '^NOT REFRESHED' "$work/document.log"; then untested="$untested man"; fi
 diff -ruN "$work/bcnmf" "$work/fresh" ||
   fail "Stale: run \`sh tools/document.sh\` and commit what changes."
+Rscript --vanilla tools/vignettes.R --check
 
 header "R CMD build"
 cd "$work"
