@@ -37,6 +37,14 @@ inside() {
     sh tools/trixie.sh "$home" "$work/packages" "$work/folders" "$@"
 }
 
+make_debian() {
+  inside true || {
+    code=$?
+    [ "$code" -ne 1 ] || unusable "the Debian could not be made"
+    exit "$code"
+  }
+}
+
 header "Seurat 5: set-up"
 as_root true || unusable "it needs root"
 as_root unshare --mount --pid --kill-child mount -t tmpfs tmpfs "$work" ||
@@ -69,11 +77,12 @@ sysroot=$(rustc --print sysroot)
 echo "ro /opt/rust $sysroot" >>"$work/folders"
 
 header "Seurat 5: Debian 13"
-inside true || exit
+make_debian
 # A Rust that is part of this machine's system, or does not run there, gives way to Debian's.
 if [ "$sysroot" = /usr ] || ! quietly "$work/rust.log" inside /opt/rust/bin/rustc --version; then
   mv "$work/folders.debian" "$work/folders"
   printf '%s\n' cargo-web rustc-web >>"$work/packages"
+  make_debian
 fi
 inside sh -c 'cd /source && exec Rscript --vanilla tools/msrv.R' || unusable "no Rust that is new enough runs there"
 inside Rscript --vanilla -e '

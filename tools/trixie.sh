@@ -49,15 +49,24 @@ lacking() {
   fi
 }
 
+apt_archive() {
+  # shellcheck disable=SC2016 # apt expands it
+  apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
+    sed -n '/^Debian /{s///p;q;}'
+}
+
 # Debian's archive is where this machine's apt has it, and so is the way to it.
 find_archive() {
-  # shellcheck disable=SC2016 # apt expands it
-  archive=$(apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' 2>/dev/null |
-    sed -n '/^Debian /{s///p;q;}')
-  [ -n "$archive" ] || unusable "apt knows no archive of Debian here (or needs an apt-get update)"
+  archive=$(apt_archive)
+  if [ -z "$archive" ]; then
+    step "apt-get update failed" apt-get update
+    archive=$(apt_archive)
+  fi
+  [ -n "$archive" ] || unusable "apt knows no archive of Debian here"
   step "Debian's archive, as apt knows it, cannot be reached or has no $suite" \
     /usr/lib/apt/apt-helper -o Acquire::Retries=0 -o Acquire::http::Timeout=20 \
-    -o Acquire::https::Timeout=20 download-file "${archive%/}/dists/$suite/InRelease" "$home/InRelease"
+    -o Acquire::https::Timeout=20 -o APT::Sandbox::User=root \
+    download-file "${archive%/}/dists/$suite/InRelease" "$home/InRelease"
 }
 
 make_debian() {
@@ -85,11 +94,12 @@ mount_system() {
 
 install_packages() {
   lacking >"$home/asked"
-  cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
-  for folder in /etc/ssl/certs /usr/local/share/ca-certificates; do
-    [ -d "$folder" ] || continue
-    mkdir -p "$root$folder"
-    cp -RL "$folder/." "$root$folder/"
+  # A link there would lead cp to a file of this machine.
+  cp -L --remove-destination /etc/resolv.conf /etc/hosts "$root/etc/"
+  for path in /etc/ssl/certs/ca-certificates.crt /usr/local/share/ca-certificates; do
+    [ -e "$path" ] || continue
+    mkdir -p "$root${path%/*}"
+    cp -RL --remove-destination "$path" "$root${path%/*}/"
   done
   {
     apt-config dump | grep -E '^Acquire::(http|https|Check-)' || :
