@@ -6,6 +6,7 @@
 # Elsewhere it only says what is missing.
 set -eu
 cd "$(dirname "$0")/.."
+. tools/common.sh
 group=${1:-build}
 
 # One word a package: the Debian name, and where a machine may have it without dpkg knowing:
@@ -17,8 +18,8 @@ demo='r-cran-uwot@uwot r-cran-mclust@mclust'
 tests='git=git pandoc=pandoc qpdf=qpdf tidy=tidy devscripts=checkbashisms r-bioc-limma@limma r-cran-jsonlite@jsonlite
   r-cran-knitr@knitr r-cran-rmarkdown@rmarkdown r-cran-roxygen2@roxygen2
   r-cran-testthat@testthat r-cran-withr@withr r-cran-vdiffr@vdiffr'
-# Peers of some tests, which skip without them.
-optional='r-cran-rcppml@RcppML'
+# Peers of some tests, which skip without them, and what makes the Debian of tools/test-seurat5.sh.
+optional='r-cran-rcppml@RcppML debootstrap=/usr/sbin/debootstrap'
 
 case $group in
   build) wanted=$build optional= ;;
@@ -26,13 +27,6 @@ case $group in
   test) wanted="$build $demo $tests" ;;
   *) echo "setup.sh: no group '$group'; there are build, demo and test" >&2; exit 2 ;;
 esac
-
-as_root() {
-  if [ "$(id -u)" -eq 0 ]; then "$@"
-  elif command -v sudo >/dev/null 2>&1; then sudo "$@"
-  else echo "setup.sh: run as root, or install sudo, for: $*" >&2; exit 1
-  fi
-}
 
 # Prints those of the arguments that are not on this machine.
 missing() {
@@ -102,14 +96,18 @@ if ! command -v apt-get >/dev/null 2>&1; then
   [ -z "$need" ] || exit 1
 elif [ -n "$need$extra" ]; then
   apt_update
+  all=$need
   for name in $extra; do
     case $(candidate "$name") in
       '' | '(none)') echo "setup.sh: no package $name here: tests that need it will skip" >&2 ;;
-      *) need="$need $name" ;;
+      *) all="$all $name" ;;
     esac
   done
   # shellcheck disable=SC2086
-  [ -z "$need" ] || apt_install $need
+  if [ -n "$all" ] && ! apt_install $all; then
+    [ -z "$need" ] || exit 1
+    echo "setup.sh: could not install$all: tests that need it will skip" >&2
+  fi
 fi
 
 # Rust comes last: tools/msrv.R judges what is there, and is R.

@@ -13,56 +13,14 @@ set -eu
 cd "$(dirname "$0")/.."
 root=$(pwd)
 
-section="getting started"
-work=$(mktemp -d)
-finish() {
-  code=$?
-  rm -rf "$work"
-  [ "$code" -eq 0 ] || printf '\nFAILED in: %s\n' "$section" >&2
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
-
-header() {
-  section=$1
-  printf '\n==== %s\n' "$section"
-}
-
-fail() {
-  printf '%s\n' "$*" >&2
-  exit 1
-}
-
-# Runs a command with its output in a file, and shows the file when the command fails.
-quietly() {
-  log=$1
-  shift
-  "$@" >"$log" 2>&1 </dev/null || {
-    cat "$log"
-    return 1
-  }
-}
+. tools/common.sh
+begin
 
 # cargo on our workspace, with the values that src/Makevars uses too: others would mean
 # that extendr-ffi and all that needs it is compiled again.
 rust() {
   R_HOME=$r_home R_INCLUDE_DIR=$r_include LD_LIBRARY_PATH="$r_home/lib:${LD_LIBRARY_PATH:-}" \
     cargo "$@"
-}
-
-# What git would commit, or all but build products where there is no git. R CMD build itself
-# would first copy everything, the large target folder too.
-copy_tree() {
-  mkdir -p "$1"
-  if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then
-    git -c core.quotePath=off ls-files --cached --others --exclude-standard |
-      while IFS= read -r file; do [ ! -f "$file" ] || printf '%s\n' "$file"; done >"$work/files"
-    tar -cf - -T "$work/files" | tar -C "$1" -xf -
-  else
-    tar -cf - --exclude=./src/rust/target --exclude=./demo-output --exclude='*.o' --exclude='*.so' . |
-      tar -C "$1" -xf -
-  fi
 }
 
 header "set-up"
@@ -75,19 +33,8 @@ CARGO_TARGET_DIR=$BCNMF_TARGET_DIR
 LC_ALL=C.UTF-8
 NOT_CRAN=true
 export PATH BCNMF_TARGET_DIR CARGO_TARGET_DIR LC_ALL NOT_CRAN
-for pair in BCNMF_DATA=data BCNMF_GOLDEN=golden; do
-  name=${pair%=*}
-  eval "folder=\${$name:-}"
-  folder=${folder:-../shared/${pair#*=}}
-  if [ -d "$folder" ]; then
-    folder=$(cd "$folder" && pwd)
-    export "$name=$folder"
-  else
-    unset "$name"
-    folder="none: the tests that need it will skip"
-  fi
-  echo "$name: $folder"
-done
+find_folder BCNMF_DATA data
+find_folder BCNMF_GOLDEN golden
 cargo --version
 R --version | head -n 1
 copy_tree "$work/bcnmf"

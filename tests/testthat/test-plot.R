@@ -4,6 +4,9 @@ expect_drawn <- function(title, plot) {
   expect_error(ggplot2::ggplotGrob(plot), NA)
   if (packageVersion("ggplot2") >= "3.4.0" && packageVersion("ggplot2") < "3.5.0") {
     vdiffr::expect_doppelganger(title, plot)
+  } else {
+    # Or testthat deletes it as one that no test needs.
+    announce_snapshot_file(name = paste0(gsub("[^a-z0-9]+", "-", tolower(title)), ".svg"))
   }
 }
 
