@@ -2,22 +2,25 @@
 #'
 #' Factors come in no natural order, and another seed gives another one. `align()` pairs the factors of two
 #' models, one to one, so that the sum of the cosines of their loadings is as large as possible (the
-#' assignment problem), and reorders `object` accordingly. The factors keep their names.
+#' assignment problem), and reorders `object` accordingly. The factors keep their names. With unequal numbers of factors all
+#' of the smaller model are paired; what `object` has left over comes last, in its own order.
 #'
 #' @param object a `bcnmf` object.
-#' @param reference a `bcnmf` object, or a matrix of loadings (features x factors), with as many factors as
-#'   `object` and the same features. Where both have feature names these are matched, otherwise rows are taken
-#'   to be in the same order.
+#' @param reference a `bcnmf` object, or a matrix of loadings (features x factors), with the same features as
+#'   `object`. Where both have feature names these are matched, otherwise rows are taken to be in the same order.
 #' @param ... not used.
-#' @return `object` with its factors in the order of `reference`'s, and with `$alignment`, a data frame with
-#'   the columns `factor` (of `object`), `reference` (the factor it was paired with) and `cosine` (0 for a
-#'   dead factor).
-#' @section Errors: of class `bcnmf_error` when the numbers of factors, or the features, differ.
+#' @return `object` with its factors in the order of `reference`'s, and with `$alignment`, a data frame with one row per factor
+#'   of `object` and the columns `factor`, `reference` (the factor it was paired with) and `cosine` (0 for a
+#'   dead factor). `reference` and `cosine` are `NA` for a factor of `object` without partner; a factor of `reference` without
+#'   partner has no row.
+#' @section Errors: of class `bcnmf_error` when `reference` is neither a model nor a matrix of finite numbers with at least
+#'   one column, or when the features differ.
 #' @examples
 #' x <- matrix(rpois(60 * 40, 3), 60, 40)
 #' a <- bcnmf(x, k = 3, seed = 1, maxit = 50, verbose = FALSE)
 #' b <- bcnmf(x, k = 3, seed = 2, maxit = 50, verbose = FALSE)
 #' align(b, a)$alignment
+#' align(b, a[1:2])$alignment
 #' @export
 align <- function(object, reference, ...) UseMethod("align")
 
@@ -32,31 +35,33 @@ align.bcnmf <- function(object, reference, ...) {
   check_no_dots(...)
   loadings <- reference_loadings(object, reference)
   similarity <- cosine(loadings, object@w)
-  # solve_LSAP takes no negative numbers; a shift changes no assignment
-  index <- as.integer(clue::solve_LSAP(similarity - min(0, similarity), maximum = TRUE))
+  partner <- best_partners(similarity)
   names <- colnames(loadings)
   if (is.null(names)) names <- as.character(seq_len(ncol(loadings)))
+  index <- order(partner, na.last = TRUE)
   aligned <- select_factors(object, index)
   aligned@misc$alignment <- data.frame(
-    factor = colnames(aligned@w), reference = names,
-    cosine = similarity[cbind(seq_along(index), index)]
+    factor = colnames(aligned@w), reference = names[partner[index]],
+    cosine = similarity[cbind(partner[index], index)]
   )
   aligned
+}
+
+# For each column the row that it is paired with; NA for columns left over.
+best_partners <- function(similarity) {
+  # solve_LSAP takes no negative numbers, and no fewer columns than rows; a shift changes no assignment
+  shifted <- similarity - min(0, similarity)
+  if (nrow(shifted) > ncol(shifted)) return(as.integer(clue::solve_LSAP(t(shifted), maximum = TRUE)))
+  partner <- rep(NA_integer_, ncol(shifted))
+  partner[as.integer(clue::solve_LSAP(shifted, maximum = TRUE))] <- seq_len(nrow(shifted))
+  partner
 }
 
 # The reference's loadings with rows in the order of the object's features.
 reference_loadings <- function(object, reference, call = rlang::caller_env()) {
   w <- if (methods::is(reference, "bcnmf")) reference@w else reference
-  if (!is.matrix(w) || !is.numeric(w)) {
+  if (!is.matrix(w) || !is.numeric(w) || ncol(w) == 0) {
     refuse(reference, "a bcnmf model or a numeric matrix of loadings", "reference", call)
-  }
-  if (ncol(w) != ncol(object@w)) {
-    larger <- if (ncol(w) > ncol(object@w)) "reference" else "object"
-    abort_bcnmf(c(
-      "Both models must have the same number of factors.",
-      x = "{.arg object} has {ncol(object@w)}, {.arg reference} has {ncol(w)}.",
-      i = "Choose factors first, as in {.code {larger}[1:{min(ncol(w), ncol(object@w))}]}."
-    ), arg = "reference", value = ncol(w), call = call)
   }
   if (nrow(w) != nrow(object@w)) {
     abort_bcnmf("{.arg object} has {nrow(object@w)} feature{?s}, {.arg reference} has {nrow(w)}.",

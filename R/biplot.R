@@ -68,7 +68,8 @@ biplot_features <- function(fit, factors, group_by, call = rlang::caller_env()) 
     ) +
     scale_y_continuous(expand = expansion(c(0.05, 0.1))) +
     labs(x = paste(axes[1], "(loading)"), y = paste(axes[2], "(loading)"), colour = NULL) +
-    theme_bcnmf()
+    theme_bcnmf() +
+    legend_theme(if (is.null(group_by)) 1 else nlevels(data$group))
 }
 
 # The features with the largest loadings on either axis; most extreme first, so that they win the room for labels.
@@ -122,8 +123,20 @@ biplot_cells <- function(fit, factors, group_by, call = rlang::caller_env()) {
       values = c(target = 16, background = 2),
       guide = if (two_legends) guide_legend(override.aes = list(alpha = 1, size = 2, colour = "grey30")) else "none"
     ) +
-    labs(x = paste(axes[1], "(use)"), y = paste(axes[2], "(use)"), colour = NULL, shape = NULL) +
-    theme_bcnmf()
+    labs(
+      x = paste(axes[1], "(use)"), y = paste(axes[2], "(use)"), colour = NULL, shape = NULL,
+      subtitle = target_only_note(fit, factors)
+    ) +
+    theme_bcnmf() +
+    legend_theme(length(levels))
+}
+
+# Why the background is on an axis, or not there at all.
+target_only_note <- function(fit, factors) {
+  reserved <- colnames(fit@w)[factors][fit@target_only[factors]]
+  if (length(reserved) == 0 || ncol(fit@h_background) == 0) return(NULL)
+  if (length(reserved) == 2) return("both factors are target-only: background cells, which can't use them, are not drawn")
+  sprintf("%s is target-only: background cells can't use it", reserved)
 }
 
 group_colour_scale <- function(levels, grey = character(), shape = 16, hide = FALSE) {

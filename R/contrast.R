@@ -10,7 +10,7 @@
 #'
 #' @param fit a `bcnmf` object.
 #'
-#' @return A data frame with one row per factor, in the order of the model:
+#' @return A data frame of class `bcnmf_contrast` with one row per factor, in the order of the model:
 #'   \describe{
 #'     \item{factor}{name, a factor in the model's order.}
 #'     \item{log2_contrast}{log2 of mean target use over mean background use. `Inf` where the background's use
@@ -23,13 +23,15 @@
 #'       use.}
 #'     \item{target_only}{was the factor reserved for the target?}
 #'   }
-#'   For a model without background the comparisons are `NA`.
+#'   For a model without background the comparisons are `NA`. Printing rounds to three digits, see [plot()][plot.bcnmf_contrast]
+#'   for a picture.
 #' @section Errors: of class `bcnmf_error` when `fit` is not a `bcnmf` object.
 #' @examples
 #' x <- matrix(rpois(60 * 40, 3), 60, 40)
 #' y <- matrix(rpois(60 * 30, 3), 60, 30)
 #' fit <- bcnmf(x, y, k = 3, seed = 1, maxit = 50, verbose = FALSE)
 #' contrast(fit)
+#' plot(contrast(fit))
 #' @export
 contrast <- function(fit) {
   check_fit(fit)
@@ -42,10 +44,12 @@ contrast <- function(fit) {
     NA_real_
   }
   table$prevalence <- prevalence(fit, factors)
-  table[c(
+  table <- table[c(
     "factor", "log2_contrast", "auc", "mean_target", "mean_background", "prevalence",
     "target_only"
   )]
+  class(table) <- c("bcnmf_contrast", "data.frame")
+  table
 }
 
 # The part of the contrast that print() and summary() show too, for some of the factors.

@@ -1,26 +1,47 @@
-#' Plot how a fit converged
+#' Plot how a fit converged, and how cells use its factors
 #'
-#' The target's and the background's divergence and the objective after every sweep of the best start, in
-#' panels of their own. The point marks where the fit stopped: filled when it had converged, open when it ran
-#' out of sweeps. The random start itself (iteration 0) is left out, because it is orders of magnitude worse
-#' than all that follows.
+#' * `"convergence"`: the target's and the background's divergence and the objective after every sweep of the best start, in
+#'   panels of their own. The point marks where the fit stopped: filled when it had converged, open when it ran
+#'   out of sweeps. The random start itself (iteration 0) is left out, because it is orders of magnitude worse
+#'   than all that follows.
+#' * `"use"`: how the cells' uses of each factor, `d * h`, are distributed in target and background, or in groups: the
+#'   quartiles (box) and the 5 % and 95 % quantiles (whiskers) on a square-root axis, which has room for zeros. Only these quantiles
+#'   are drawn, however many cells there are. Up to four groups stand side by side; more have a row each in one panel per
+#'   factor, and then only the first eight factors are drawn unless `factors` says otherwise.
 #'
 #' @param x a `bcnmf` object.
-#' @param type what to plot; `"convergence"` is the only type.
+#' @param type what to plot: `"convergence"` or `"use"`.
+#' @param group_by groups of cells for `"use"`, as in [summary()][summary.bcnmf]; by default target and background.
+#' @param factors factors for `"use"`, by index, name or logical vector, in this order; by default all.
 #' @param ... not used.
 #' @return A ggplot object.
-#' @section Errors: of class `bcnmf_error` for an unknown `type`, or when the fit holds no history.
+#' @section Errors: of class `bcnmf_error` for an unknown `type`, when the fit holds no history, and for a wrong `group_by` or
+#'   `factors`, or one given where it is not used.
+#' @seealso [plot()][plot.bcnmf_summary] of a summary by groups, [plot()][plot.bcnmf_contrast] of the contrast,
+#'   [plot()][plot.bcnmf_top_features] of the top features, [biplot()][biplot.bcnmf].
 #' @examples
 #' x <- matrix(rpois(60 * 40, 3), 60, 40)
 #' y <- matrix(rpois(60 * 30, 3), 60, 30)
 #' fit <- bcnmf(x, y, k = 3, seed = 1, maxit = 50, verbose = FALSE)
 #' plot(fit)
+#' plot(fit, type = "use")
+#' plot(fit, type = "use", group_by = rep(c("a", "b"), 20), factors = 1:2)
 #' @method plot bcnmf
 #' @export
-plot.bcnmf <- function(x, type = "convergence", ...) {
+plot.bcnmf <- function(x, type = c("convergence", "use"), group_by = NULL, factors = NULL, ...) {
   check_no_dots(...)
-  check_choice(type, "convergence")
-  table <- convergence_table(x)
+  type <- check_choice(type, c("convergence", "use"))
+  if (type == "use") return(plot_use(x, group_by, factors))
+  given <- c(group_by = !is.null(group_by), factors = !is.null(factors))
+  if (any(given)) {
+    unused <- names(given)[given][1]
+    abort_bcnmf("{.arg {unused}} is for {.code type = \"use\"}.", arg = unused, value = get(unused))
+  }
+  plot_convergence(x)
+}
+
+plot_convergence <- function(x, call = rlang::caller_env()) {
+  table <- convergence_table(x, call)
   last <- table[table$iteration == max(table$iteration), ]
   converged <- isTRUE(x@misc$converged)
   plot <- ggplot(table, aes(.data$iteration, .data$value)) +
@@ -29,13 +50,13 @@ plot.bcnmf <- function(x, type = "convergence", ...) {
     geom_point(data = last, shape = if (converged) 19 else 21, size = 2.5, colour = group_palette[6], fill = "white") +
     facet_wrap("measure", scales = "free_y", ncol = 1) +
     scale_y_continuous(labels = function(x) format(x, big.mark = ",", scientific = FALSE, trim = TRUE)) +
-    labs(x = "sweep", y = "divergence, summed over all entries", subtitle = paste(strwrap(show_ending(x), 75), collapse = "\n")) +
+    labs(x = "sweep", y = "divergence, summed over all entries", subtitle = wrapped(show_ending(x))) +
     theme_bcnmf()
   # sweeps matter by order of magnitude once there are many
   plot + if (max(table$iteration) >= 30) scale_x_log10() else scale_x_continuous(breaks = whole_breaks)
 }
 
-convergence_table <- function(x, call = rlang::caller_env()) {
+convergence_table <- function(x, call) {
   history <- x@history
   if (nrow(history) == 0) {
     abort_bcnmf("This model holds no history to plot.", arg = "x", call = call)
@@ -53,85 +74,4 @@ convergence_table <- function(x, call = rlang::caller_env()) {
     measure = factor(rep(measures, each = nrow(history)), levels = measures),
     value = unlist(history[measures], use.names = FALSE)
   )
-}
-
-#' Plot which groups of cells use each factor
-#'
-#' For a summary by groups: one bar a factor, split into the groups' shares of its use. Background groups come
-#' last, in paler colours; a background without labels is grey. For a summary by factor: the factors' shares
-#' of the fit.
-#'
-#' Up to 40 groups get colours chosen for colour-blind readers. Add a `scale_fill_manual()` for others.
-#'
-#' @param x what [summary()][summary.bcnmf] of a `bcnmf` object returned.
-#' @param ... not used.
-#' @return A ggplot object.
-#' @section Errors: of class `bcnmf_error` when the columns that [summary()][summary.bcnmf] makes are missing.
-#' @examples
-#' x <- matrix(rpois(60 * 40, 3), 60, 40)
-#' fit <- bcnmf(x, k = 3, seed = 1, maxit = 50, verbose = FALSE)
-#' plot(summary(fit, group_by = rep(c("a", "b"), 20)))
-#' @method plot bcnmf_summary
-#' @export
-plot.bcnmf_summary <- function(x, ...) {
-  check_no_dots(...)
-  if (all(c("factor", "share") %in% names(x))) return(plot_shares(x))
-  missing <- setdiff(c("factor", "group", "set", "stat", "value"), names(x))
-  if (length(missing) > 0) {
-    abort_bcnmf(c(
-      "{.arg x} lacks the column{?s} {.val {missing}}.",
-      i = "Plot the data frame as {.fn summary} returned it."
-    ), arg = "x", value = names(x))
-  }
-  keys <- group_keys(x)
-  data <- as.data.frame(x)
-  class(data) <- "data.frame"
-  data$key <- factor(keys$label[match(key_id(x), keys$id)], levels = keys$label)
-  total <- stats::ave(data$value, data$factor, FUN = sum)
-  data$share <- ifelse(total > 0, data$value / total, 0)
-  ggplot(data, aes(.data$factor, .data$share, fill = .data$key)) +
-    # a white edge keeps neighbours apart whatever their colours
-    geom_col(colour = "white", linewidth = 0.15, width = 0.85) +
-    scale_fill_manual(
-      values = stats::setNames(keys$colour, keys$label), labels = short_labels,
-      guide = legend_guide(nrow(keys))
-    ) +
-    scale_y_continuous(labels = percent_labels, expand = expansion(c(0, 0.02))) +
-    labs(x = NULL, y = sprintf("share of the factor's use (by %s)", data$stat[1]), fill = NULL) +
-    theme_bcnmf() +
-    theme(panel.grid.major.x = element_blank()) +
-    factor_axis(levels(data$factor))
-}
-
-plot_shares <- function(x) {
-  ggplot(x, aes(.data$factor, .data$share)) +
-    geom_col(fill = group_palette[1], width = 0.85) +
-    scale_y_continuous(labels = percent_labels, expand = expansion(c(0, 0.05))) +
-    labs(x = NULL, y = "share of the fit") +
-    theme_bcnmf() +
-    theme(panel.grid.major.x = element_blank()) +
-    factor_axis(levels(x$factor))
-}
-
-key_id <- function(x) paste(x$set, x$group, sep = "\r")
-
-# One row per bar segment: its label and its colour, target groups first.
-group_keys <- function(x) {
-  keys <- unique(data.frame(set = x$set, group = as.character(x$group)))
-  levels <- if (is.factor(x$group)) levels(x$group) else unique(keys$group)
-  keys <- keys[order(keys$set != "target", match(keys$group, levels)), ]
-  both <- all(c("target", "background") %in% keys$set)
-  unlabelled <- keys$set == "background" & keys$group == "background"
-  keys$id <- key_id(keys)
-  keys$label <- ifelse(both & keys$set == "background" & !unlabelled,
-    paste(keys$group, "(background)"), keys$group
-  )
-  clash <- unlabelled & keys$label %in% keys$label[keys$set == "target"]
-  keys$label[clash] <- "background (background)"
-  coloured <- unique(keys$group[!unlabelled])
-  keys$colour <- label_colours(coloured)[keys$group]
-  pale <- both & keys$set == "background"
-  keys$colour[pale] <- lighten(keys$colour[pale])
-  keys$colour[unlabelled] <- background_grey
-  keys
 }

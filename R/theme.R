@@ -26,6 +26,7 @@ group_palette <- c(
   "#4B4E25", "#C9C4F6", "#8E359B", "#693F4E", "#60225D", "#5E93D9", "#F6C247", "#366270"
 )
 background_grey <- "#B3B3B3"
+kind_colours <- c(shared = group_palette[1], "target-only" = group_palette[6])
 
 group_colours <- function(n) {
   if (n <= length(group_palette)) return(group_palette[seq_len(n)])
@@ -47,9 +48,19 @@ lighten <- function(colours, by = 0.55) {
   grDevices::rgb(rgb[1, ], rgb[2, ], rgb[3, ])
 }
 
-# Legends must leave room for the data: long labels lose their middle (what tells them apart is often at the
-# end), many labels take several columns.
-short_labels <- function(x, width = if (length(x) > 20) 18 else 28) {
+# One colour from light to dark, for amounts: it reads in grey and for every kind of colour vision.
+amount_colours <- c("#F2F5F8", "#B5D3E9", "#5FA3D0", "#1F6FAE", "#0B3C6F")
+
+# Lift from below to above the mean profile: blue, grey, orange.
+lift_colours <- c("#0072B2", "#9CC3DD", "#D9D9D9", "#E8A06B", "#C44E00")
+
+# Legends must leave room for the data: many labels take up to three columns of smaller letters, and long ones lose their
+# middle (what tells them apart is often at the end).
+legend_columns <- function(n) min(3, ceiling(n / 22))
+legend_characters <- function(n) c(28, 16, 10)[legend_columns(n)]
+legend_letters <- function(n) c(9, 7, 6)[legend_columns(n)]
+
+short_labels <- function(x, width = legend_characters(length(x))) {
   x <- as.character(x)
   n <- nchar(x)
   long <- n > width
@@ -59,9 +70,34 @@ short_labels <- function(x, width = if (length(x) > 20) 18 else 28) {
   x
 }
 
-legend_guide <- function(n, ...) {
-  columns <- max(1, ceiling(n / 20))
-  guide_legend(ncol = columns, label.theme = element_text(size = if (columns > 1) 7.5 else 9), ...)
+legend_guide <- function(n, ...) guide_legend(ncol = legend_columns(n), ...)
+
+legend_theme <- function(n) {
+  rows <- ceiling(n / legend_columns(n))
+  theme(legend.text = element_text(size = legend_letters(n)), legend.key.size = unit(min(13, 310 / rows), "pt"))
+}
+
+# Sizes in inches and points assume a picture of 7 x 5 inches.
+character_inches <- function(points = 8.8) points / 72 * 0.58
+
+legend_inches <- function(labels) {
+  n <- length(labels)
+  widest <- max(nchar(short_labels(labels)))
+  0.2 + legend_columns(n) * (0.3 + widest * character_inches(legend_letters(n)))
+}
+
+# Letters as large as the rows of a picture allow.
+row_letters <- function(n, inches = 4, largest = 9) max(5, min(largest, 72 * inches / n * 0.85))
+
+row_label_inches <- function(labels, letters) {
+  min(28, max(nchar(label_levels(labels)))) * character_inches(letters)
+}
+
+wrapped <- function(...) if (length(c(...))) paste(strwrap(paste(c(...), collapse = "; "), 75), collapse = "\n")
+
+# What a picture leaves out, to keep what it shows readable.
+first_of <- function(drawn, all, what) {
+  if (drawn < all) sprintf("the first%s of %d %s", if (drawn > 1) paste0(" ", drawn) else "", all, what)
 }
 
 whole_breaks <- function(limits) unique(floor(pretty(limits)))
@@ -69,10 +105,16 @@ whole_breaks <- function(limits) unique(floor(pretty(limits)))
 percent_labels <- function(x) paste0(format(100 * x, trim = TRUE), "%")
 
 # Names of factors along an axis: upright when they would touch.
-factor_axis <- function(names) {
-  if (sum(nchar(names) + 2) > 90) {
-    theme(axis.text.x = element_text(angle = 90, hjust = 1, vjust = 0.5))
-  } else {
-    theme()
-  }
+factor_axis <- function(names, inches = 5.8) {
+  if (sum(nchar(names) + 2) * character_inches() <= inches) return(theme())
+  theme(axis.text.x = element_text(angle = 90, hjust = 1, vjust = 0.5, size = row_letters(length(names), inches, 8.8)))
+}
+
+# Target and background one below the other; a background without labels is told apart by the name of its only row.
+set_strips <- function(data) {
+  labels <- unique(as.character(data$group[data$set == "background"]))
+  theme(
+    strip.text.y = if (all(labels == "background")) element_blank() else element_text(angle = 0),
+    panel.spacing.y = unit(8, "pt")
+  )
 }

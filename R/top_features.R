@@ -18,21 +18,27 @@ lift_pseudo_weight <- 1
 #' @param n number of features per factor; all when there are fewer.
 #' @param by rank by `"loading"` or by `"lift"`.
 #' @param factors factors to list, by index, name or logical vector; all by default.
-#' @return A data frame with the columns `factor` (a factor in the order asked for), `rank`, `feature` (its
-#'   name, or its row number as a string when the data had no names), `loading` and `lift` (`NA` when the
-#'   model does not hold the mean profile). Features with a loading of 0 are left out, so a dead factor has no
-#'   rows.
-#' @section Errors: of class `bcnmf_error` for a wrong `n`, an unknown `by` or factor.
+#' @param complete add what every factor has of the other factors' top features, too? So that each listed feature has a row for
+#'   each listed factor, as a dot plot or a matrix needs. The added rows have no rank (`NA`) and come after the ranked ones.
+#' @return A data frame of class `bcnmf_top_features` with the columns `factor` (a factor in the order asked for), `rank`, `feature` (its
+#'   name, or its row number as a string when the data had no names), `loading`, `lift` (`NA` when the
+#'   model does not hold the mean profile) and `by`, what was ranked. Features with a loading of 0 have no rank, so a dead factor has
+#'   no rows, or only added ones. Printing rounds to three digits, see [plot()][plot.bcnmf_top_features] for pictures.
+#' @section Errors: of class `bcnmf_error` for a wrong `n` or `complete`, an unknown `by` or factor.
 #' @examples
 #' x <- matrix(rpois(60 * 40, 3), 60, 40, dimnames = list(paste0("gene", 1:60), NULL))
 #' fit <- bcnmf(x, k = 3, seed = 1, maxit = 50, verbose = FALSE)
 #' top_features(fit, n = 3)
 #' top_features(fit, n = 3, by = "lift", factors = 2)
+#'
+#' # features x factors
+#' xtabs(loading ~ feature + factor, top_features(fit, n = 2, complete = TRUE))
 #' @export
-top_features <- function(fit, n = 10, by = c("loading", "lift"), factors = NULL) {
+top_features <- function(fit, n = 10, by = c("loading", "lift"), factors = NULL, complete = FALSE) {
   check_fit(fit)
   n <- check_count(n)
   by <- check_choice(by, c("loading", "lift"))
+  check_flag(complete)
   index <- if (is.null(factors)) seq_len(ncol(fit@w)) else factor_index(fit, factors)
   profile <- mean_profile(fit)
   if (by == "lift" && is.null(profile)) {
@@ -40,17 +46,25 @@ top_features <- function(fit, n = 10, by = c("loading", "lift"), factors = NULL)
   }
   labels <- feature_names(fit)
   chosen <- colnames(fit@w)[index]
-  tables <- lapply(index, function(i) {
+  ranked <- lapply(index, function(i) {
     loading <- unname(fit@w[, i])
     lift <- if (is.null(profile)) rep(NA_real_, length(loading)) else feature_lift(loading, profile)
-    top <- order(if (by == "lift") lift else loading, decreasing = TRUE, method = "radix")
-    top <- utils::head(top[loading[top] > 0], n)
-    data.frame(
-      factor = factor(rep(colnames(fit@w)[i], length(top)), levels = chosen), rank = seq_along(top),
-      feature = labels[top], loading = loading[top], lift = lift[top]
-    )
+    order <- order(if (by == "lift") lift else loading, decreasing = TRUE, method = "radix")
+    list(loading = loading, lift = lift, order = order, top = utils::head(order[loading[order] > 0], n))
   })
-  do.call(rbind, tables)
+  listed <- if (complete) unique(unlist(lapply(ranked, `[[`, "top")))
+  tables <- Map(function(name, one) {
+    added <- setdiff(one$order[one$order %in% listed], one$top)
+    rows <- c(one$top, added)
+    data.frame(
+      factor = factor(rep(name, length(rows)), levels = chosen),
+      rank = c(seq_along(one$top), rep(NA_integer_, length(added))),
+      feature = labels[rows], loading = one$loading[rows], lift = one$lift[rows], by = rep(by, length(rows))
+    )
+  }, chosen, ranked)
+  table <- do.call(rbind, unname(tables))
+  class(table) <- c("bcnmf_top_features", "data.frame")
+  table
 }
 
 feature_lift <- function(loading, profile, weight = lift_pseudo_weight) {

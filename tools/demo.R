@@ -64,7 +64,7 @@ say("Target-only factors: bcnmf(target, background, k = 8, k_target = 2, loss = 
 fit <- bcnmf(sim$target, sim$background, k = 8, k_target = 2, loss = "poisson", maxit = 200, verbose = FALSE)
 print(fit)
 say("contrast(fit)")
-print(contrast(fit), digits = 3)
+print(contrast(fit))
 say("The planted programs and the factors most like them:")
 print(match_truth(fit, truth), row.names = FALSE)
 say("top_features(fit, n = 3, by = \"lift\", factors = which(fit$target_only))")
@@ -73,7 +73,12 @@ print(top_features(fit, n = 3, by = "lift", factors = which(fit$target_only)), d
 # Which of the two target-only programs a cell really uses more.
 planted <- ifelse(sim$h["target1", ] > sim$h["target2", ], "mostly target1", "mostly target2")
 save_plot(plot(fit), "simulated-convergence")
+save_plot(plot(fit, type = "use", group_by = planted), "simulated-use")
+save_plot(plot(contrast(fit)), "simulated-contrast")
+save_plot(plot(top_features(fit, n = 8, by = "lift")), "simulated-features")
+save_plot(plot(top_features(fit, n = 4, by = "lift", complete = TRUE), type = "dots"), "simulated-features-dots")
 save_plot(plot(summary(fit, group_by = planted, stat = "mean")), "simulated-summary")
+save_plot(plot(summary(fit, group_by = planted, stat = "mean"), type = "heatmap"), "simulated-heatmap")
 save_plot(biplot(fit, factors = which(fit$target_only), matrix = "h", group_by = planted), "simulated-biplot-cells")
 save_plot(biplot(fit, factors = which(fit$target_only), matrix = "w"), "simulated-biplot-genes")
 

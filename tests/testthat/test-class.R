@@ -107,7 +107,7 @@ test_that("refusals carry class, argument and value, and describe the value", {
 
   expect_bcnmf_error(contrast(list()), "a model made by bcnmf\\(\\), not an object of class list", arg = "fit")
   expect_bcnmf_error(summary(fake_fit(), groupby = 1), "Unknown argument `groupby`")
-  expect_bcnmf_error(plot(fake_fit(), "convergence", 3), "Unknown argument `3`")
+  expect_bcnmf_error(plot(fake_fit(), "convergence", NULL, NULL, 3), "Unknown argument `3`")
 })
 
 test_that("long and many values are cut in messages", {

@@ -7,7 +7,8 @@ planted <- function() {
 
 test_that("by loading", {
   table <- top_features(planted(), n = 2)
-  expect_named(table, c("factor", "rank", "feature", "loading", "lift"))
+  expect_s3_class(table, c("bcnmf_top_features", "data.frame"), exact = TRUE)
+  expect_named(table, c("factor", "rank", "feature", "loading", "lift", "by"))
   expect_identical(table$feature, c("gene1", "gene2", "gene1", "gene4"))
   expect_identical(table$rank, c(1L, 2L, 1L, 2L))
   expect_equal(table$loading, c(0.6, 0.3, 0.7, 0.2))
@@ -38,7 +39,7 @@ test_that("fewer features than asked for, none, no names, no profile", {
   expect_equal(nrow(top_features(planted(), 10)), 3 + 5)
   dead <- fit_of_uses(w = matrix(0, 3, 1), target = t(c(0, 0)))
   expect_equal(nrow(top_features(dead)), 0)
-  expect_named(top_features(dead), c("factor", "rank", "feature", "loading", "lift"))
+  expect_named(top_features(dead), names(top_features(planted())))
   unnamed <- fake_fit(names = FALSE)
   expect_identical(top_features(unnamed, 1)$feature, as.character(apply(unnamed$w, 2, which.max)))
   bare <- fake_fit()
@@ -47,7 +48,27 @@ test_that("fewer features than asked for, none, no names, no profile", {
   expect_bcnmf_error(top_features(bare, by = "lift"), "mean profile", arg = "by")
 })
 
+test_that("a complete table has every listed feature in every factor", {
+  table <- top_features(planted(), n = 2, complete = TRUE)
+  ranked <- top_features(planted(), n = 2)
+  expect_equal(as.data.frame(table[!is.na(table$rank), ]), as.data.frame(ranked), ignore_attr = TRUE)
+  added <- table[is.na(table$rank), ]
+  expect_identical(as.character(added$factor), c("bcnmf1", "bcnmf2"))
+  expect_identical(added$feature, c("gene4", "gene2"))
+  expect_equal(added$loading, c(0, 0.0499))
+  wide <- xtabs(loading ~ feature + factor, table)
+  expect_equal(unclass(wide), planted()$w[rownames(wide), ], ignore_attr = TRUE)
+  # a dead factor has only added rows, and features of the same name stay apart
+  dead <- fit_of_uses(w = cbind(c(0.5, 0.5, 0), 0), target = diag(2))
+  rownames(dead@w) <- c("a", "a", "b")
+  table <- top_features(dead, complete = TRUE)
+  expect_identical(table$rank, c(1L, 2L, NA, NA))
+  expect_identical(table$feature, rep("a", 4))
+  expect_equal(nrow(top_features(fake_fit(), 1, complete = TRUE, factors = 2)), 1)
+})
+
 test_that("mistakes are refused", {
+  expect_bcnmf_error(top_features(fake_fit(), complete = "yes"), "TRUE or FALSE", arg = "complete")
   expect_bcnmf_error(top_features(fake_fit(), 0), "at least 1", arg = "n")
   expect_bcnmf_error(top_features(fake_fit(), by = "w"), "loading", arg = "by")
   expect_bcnmf_error(top_features("fit"), "made by bcnmf", arg = "fit")
