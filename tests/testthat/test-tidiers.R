@@ -13,7 +13,7 @@ test_that("tidy(): factors", {
   ))
   known <- summary(simple_fit())
   expect_equal(as.list(table[names(known)]), as.list(known))
-  expect_equal(table[names(contrast(simple_fit()))], contrast(simple_fit()))
+  expect_equal(table[names(contrast(simple_fit()))], as.data.frame(contrast(simple_fit())))
   expect_equal(nrow(tidy(fake_fit(k = 1, l = 0))), 1)
   expect_identical(tidy(fake_fit(k_target = 1))$target_only, c(FALSE, FALSE, TRUE))
 })
