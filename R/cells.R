@@ -99,8 +99,8 @@ check_two_objects <- function(source, background, call) {
 }
 
 # Reads, fits, and places every cell of the object: list(fit, embedding, features), embedding cells x factors.
-fit_cells <- function(source, background, split_by, target, features, k, loss, embedding, read_background, hint, call, ...) {
-  value <- check_choice(embedding, embeddings, arg = "embedding", call = call)
+fit_cells <- function(source, background, split_by, target, features, k, loss, normalise, read_background, hint, call, ...) {
+  normalise <- check_choice(normalise, normalisations, arg = "normalise", call = call)
   check_rank_given(k, list(...)$init, call)
   index <- list(target = resolve_features(source, features, k, hint, call))
   other <- source
@@ -128,7 +128,7 @@ fit_cells <- function(source, background, split_by, target, features, k, loss, e
   in_object <- list(target = cells$target, background = if (is.null(dim(background))) cells$background)
   list(
     fit = fit, features = source$features[index$target],
-    embedding = embed_cells(fit, source, index$target, in_object, value, call, ...)
+    embedding = embed_cells(fit, source, index$target, in_object, normalise, call, ...)
   )
 }
 
@@ -151,11 +151,9 @@ read_new_cells <- function(object, fit, call) {
   read_cells(source, features, seq_along(source$cells), "newdata", call)
 }
 
-embeddings <- c("share", "use")
-
-# Every cell of the source by its use of every factor, cells x factors. All are placed by one rule, the best coefficients on the
+# Every cell of the source by its use of every factor, normalised, cells x factors. All are placed by one rule, the best coefficients on the
 # fitted basis; so background cells are free to use target-only factors here, which the model had closed to them.
-embed_cells <- function(fit, source, features, cells, value, call, ...) {
+embed_cells <- function(fit, source, features, cells, normalise, call, ...) {
   uses <- matrix(0, ncol(fit@w), length(source$cells))
   known <- cells$target
   if (!is.null(cells$background) && !any(fit@target_only)) {
@@ -169,9 +167,5 @@ embed_cells <- function(fit, source, features, cells, value, call, ...) {
     new <- read_cells(source, features, rest, "object", call)
     uses[, rest] <- fit@d * predict(fit, new, threads = settings$threads, verbose = settings$verbose)
   }
-  if (value == "share") {
-    total <- colSums(uses)
-    uses <- uses * rep(ifelse(total > 0, 1 / total, 0), each = nrow(uses))
-  }
-  with_names(t(uses), source$cells, colnames(fit@w))
+  with_names(t(normalise_uses(uses, normalise)), source$cells, colnames(fit@w))
 }

@@ -35,7 +35,7 @@
 #' @method bcnmf SummarizedExperiment
 #' @export
 bcnmf.SummarizedExperiment <- function(object, k = NULL, split_by = NULL, background = NULL, target = NULL, assay = "counts",
-                                       features = NULL, name = "BCNMF", loss = "poisson", embedding = c("share", "use"),
+                                       features = NULL, name = "BCNMF", loss = "poisson", normalise = c("L2", "L1", "z", "none"),
                                        output = c("matrix", "LinearEmbeddingMatrix"), ...) {
   call <- rlang::current_env()
   check_name(name, "name", call)
@@ -48,7 +48,7 @@ bcnmf.SummarizedExperiment <- function(object, k = NULL, split_by = NULL, backgr
   }
   source <- cell_source(object, assay, NULL, "object", call)
   if (missing(loss)) loss <- inherited_loss(list(...)$init, loss)
-  result <- fit_cells(source, background, split_by, target, features, k, loss, embedding,
+  result <- fit_cells(source, background, split_by, target, features, k, loss, normalise,
     read_background = function(background) cell_source(background, assay, NULL, "background", call),
     hint = "Take all: {.code features = rownames(object)}.", call = call, ...
   )

@@ -25,8 +25,8 @@
 #' @param features names of the features to fit. By default the assay's `VariableFeatures()`.
 #' @param reduction.name,reduction.key name of the reduction in the object, and the prefix of its columns.
 #' @param loss as in [bcnmf()].
-#' @param embedding what the embedding holds: `"share"`, each cell's uses divided by their sum, so that cells of different depth compare, as
-#'   neighbours and UMAP need it; or `"use"`, uses in the units of the data.
+#' @param normalise how cells' uses are normalised in the embedding, see [embedding()]. `"L2"` suits neighbours, clusters and UMAP; `"L1"`, shares, are
+#'   easy to read; `"none"` gives uses in the units of the data.
 #' @param ... further arguments of [bcnmf()]: `alpha`, `beta`, `k_target`, `seed`, `tol`, `maxit`, `threads`, ...
 #' @return `object` with a reduction: embeddings of all cells, loadings (`w`), `d` as standard deviations, the model in its `misc`, and a logged
 #'   command.
@@ -50,7 +50,7 @@
 #' @export
 bcnmf.Seurat <- function(object, k = NULL, split_by = NULL, background = NULL, target = NULL, assay = NULL, layer = "counts",
                          features = NULL, reduction.name = "bcnmf", reduction.key = "BCNMF_", loss = "poisson",
-                         embedding = c("share", "use"), ...) {
+                         normalise = c("L2", "L1", "z", "none"), ...) {
   call <- rlang::current_env()
   rlang::check_installed("SeuratObject", "to fit Seurat objects.")
   check_name(reduction.name, "reduction.name", call)
@@ -62,7 +62,7 @@ bcnmf.Seurat <- function(object, k = NULL, split_by = NULL, background = NULL, t
   }
   source <- cell_source(object, assay, layer, "object", call)
   if (missing(loss)) loss <- inherited_loss(list(...)$init, loss)
-  result <- fit_cells(source, background, split_by, target, features, k, loss, embedding,
+  result <- fit_cells(source, background, split_by, target, features, k, loss, normalise,
     read_background = function(background) {
       cell_source(background, if (methods::is(background, "Seurat")) source$assay, layer, "background", call)
     },
@@ -77,7 +77,7 @@ bcnmf.Seurat <- function(object, k = NULL, split_by = NULL, background = NULL, t
     list(
       k = ncol(fit@w), split_by = split_by, background = if (is.null(dim(background))) background, target = target, assay = source$assay,
       layer = layer, features = result$features, reduction.name = reduction.name, reduction.key = reduction.key,
-      loss = fit@loss, embedding = check_choice(embedding, embeddings)
+      loss = fit@loss, normalise = check_choice(normalise, normalisations)
     ),
     Filter(function(x) is.atomic(x) && is.null(dim(x)), list(...))
   )

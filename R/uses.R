@@ -12,11 +12,7 @@ cell_uses <- function(fit) {
 }
 
 # Uses as they are, or as shares of each cell's total; a cell that uses nothing has shares of 0.
-cell_values <- function(uses, value) {
-  if (value == "use") return(uses)
-  total <- colSums(uses)
-  uses / rep(ifelse(total > 0, total, 1), each = nrow(uses))
-}
+cell_values <- function(uses, value) normalise_uses(uses, if (value == "share") "L1" else "none")
 
 # Names of the target's, then the background's cells; positions as strings where the data had none.
 cell_names <- function(fit) {

@@ -17,8 +17,7 @@ test_that("the fit is that of the matrices, and the reduced dimension holds it",
   x <- SingleCellExperiment::reducedDim(fitted, "BCNMF")
   expect_identical(attr(x, "basis"), fit$w)
   expect_identical(attr(x, "d"), fit$d)
-  uses <- cbind(fit$d * fit$h, fit$d_background * fit$h_background)
-  expect_equal(unname(x[, ]), unname(t(uses) / colSums(uses)))
+  expect_equal(unname(x[, ]), unname(embedding(fit)))
   expect_identical(rownames(x), colnames(object))
   # nothing else changes
   SingleCellExperiment::reducedDims(fitted) <- list()

@@ -22,11 +22,11 @@ test_that("the fit is that of the matrices, and the reduction holds it", {
   expect_identical(rownames(embedding), colnames(object))
   expect_identical(colnames(embedding), paste0("BCNMF_", 1:3))
   expect_false(anyNA(embedding))
-  uses <- cbind(fit$d * fit$h, fit$d_background * fit$h_background)
-  expect_equal(unname(embedding), unname(t(uses) / colSums(uses)))
-  expect_equal(unname(rowSums(embedding)), rep(1, ncol(object)))
-  raw <- SeuratObject::Embeddings(few(object, embedding = "use"), "bcnmf")
-  expect_equal(unname(raw), unname(t(uses)))
+  expect_equal(unname(embedding), unname(embedding(fit)))
+  for (normalise in c("L1", "z", "none")) {
+    other <- SeuratObject::Embeddings(few(object, normalise = normalise), "bcnmf")
+    expect_equal(unname(other), unname(embedding(fit, normalise)), info = normalise)
+  }
 })
 
 test_that("nothing else in the object changes", {
@@ -80,7 +80,7 @@ test_that("cells that are neither are placed too, and missing labels are told", 
   expect_identical(rownames(embedding), colnames(object))
   expect_false(anyNA(embedding))
   placed <- fit$d * predict(fit, two_conditions()$counts[rownames(fit$w), c(1, 130)])
-  expect_equal(unname(embedding[c(1, 130), ]), unname(t(placed) / colSums(placed)))
+  expect_equal(unname(embedding[c(1, 130), ]), unname(t(placed) / sqrt(colSums(placed^2))))
 })
 
 test_that("background cells are free to use target-only factors in the embedding, not in the model", {
@@ -205,7 +205,7 @@ test_that("what does not exist is refused, with what does", {
   expect_bcnmf_error(few(object, k = NULL), "`k`, the number of factors, is missing", "k")
   expect_bcnmf_error(few(object, reduction.name = ""), "must be one name", "reduction.name")
   expect_bcnmf_error(few(object, reduction.name = "RNA"), "is an assay", "reduction.name")
-  expect_bcnmf_error(few(object, embedding = "h"), "\"share\" or \"use\"", "embedding")
+  expect_bcnmf_error(few(object, normalise = "l2"), "\"L2\", \"L1\", \"z\" or \"none\"", "normalise")
   expect_bcnmf_error(few(object, foo = 1), "Unknown argument `foo`")
   expect_bcnmf_error(bcnmf_model(object), "no bcnmf model called \"bcnmf\".*no reduction", "name")
   expect_bcnmf_error(bcnmf_model(few(object), "pca"), "It has one called \"bcnmf\"", "name")
