@@ -64,7 +64,8 @@ plot.bcnmf_contrast <- function(x, by = c("auc", "contrast"), ...) {
       legend.position = "top", legend.justification = "left", axis.text.y = element_text(size = letters),
       panel.grid.major.y = element_blank()
     )
-  if (has_background) plot else plot + guides(colour = "none", shape = "none")
+  # ggplot2 3.5 warns of scales whose guides have nothing to show
+  if (has_background && nrow(ends$points)) plot else plot + guides(colour = "none", shape = "none")
 }
 
 contrast_order <- function(data, by) {
