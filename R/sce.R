@@ -13,8 +13,8 @@
 #' @param assay name or number of the assay: `"counts"` for `loss = "poisson"`, `"logcounts"` for `loss = "mse"`.
 #' @param features names or numbers of the features to fit, or a logical vector over all of them. By default those marked by `rowSubset(object)`, else all.
 #' @param name name of the result in the object.
-#' @param output `"matrix"`: the reduced dimension is a matrix, cells x factors, with the attributes `basis` (`w`), `d` and `model`;
-#'   `"LinearEmbeddingMatrix"`: an object of that class, with the model in its metadata.
+#' @param output `"matrix"`: the reduced dimension is a matrix, cells x factors, with the attributes `basis` (`w`) and `d`;
+#'   `"LinearEmbeddingMatrix"`: an object of that class, which keeps both when it is subset.
 #' @inheritParams bcnmf.Seurat
 #' @return `object` with the result in `reducedDim(object, name)`. A SummarizedExperiment, which has no reduced dimensions, gets it in
 #'   `metadata(object)[[name]]`.
@@ -59,16 +59,17 @@ bcnmf.SummarizedExperiment <- function(object, k = NULL, split_by = NULL, backgr
   rownames(x) <- colnames(object)
   if (output == "LinearEmbeddingMatrix") {
     x <- SingleCellExperiment::LinearEmbeddingMatrix(
-      sampleFactors = x, featureLoadings = fit@w, factorData = S4Vectors::DataFrame(d = unname(fit@d), row.names = names(fit@d)),
-      metadata = list(model = fit)
+      sampleFactors = x, featureLoadings = fit@w, factorData = S4Vectors::DataFrame(d = unname(fit@d), row.names = names(fit@d))
     )
   } else {
-    attributes(x) <- c(attributes(x), list(basis = fit@w, d = fit@d, model = fit))
+    attributes(x) <- c(attributes(x), list(basis = fit@w, d = fit@d))
   }
   if (single_cell) {
     SingleCellExperiment::reducedDim(object, name) <- x
+    # where subsetting does not lose it, as it does attributes
+    SingleCellExperiment::int_metadata(object)$bcnmf[[name]] <- fit
   } else {
-    S4Vectors::metadata(object)[[name]] <- x
+    S4Vectors::metadata(object)[[name]] <- structure(x, model = fit)
   }
   object
 }
@@ -125,9 +126,7 @@ bcnmf_model.SummarizedExperiment <- function(object, name = "BCNMF", ...) {
   single_cell <- methods::is(object, "SingleCellExperiment")
   names <- if (single_cell) SingleCellExperiment::reducedDimNames(object) else names(S4Vectors::metadata(object))
   model_of <- function(name) {
-    x <- if (single_cell) SingleCellExperiment::reducedDim(object, name, withDimnames = FALSE) else S4Vectors::metadata(object)[[name]]
-    fit <- if (methods::is(x, "LinearEmbeddingMatrix")) S4Vectors::metadata(x)$model else attr(x, "model")
-    if (methods::is(fit, "bcnmf")) fit
+    if (single_cell) SingleCellExperiment::int_metadata(object)$bcnmf[[name]] else attr(S4Vectors::metadata(object)[[name]], "model")
   }
   fit <- if (name %in% names) model_of(name)
   if (is.null(fit)) {

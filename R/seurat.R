@@ -96,7 +96,9 @@ seurat_reduction <- function(fit, result, assay, key) {
   SeuratObject::CreateDimReducObject(
     embeddings = with_names(result$embedding, rownames(result$embedding), names),
     loadings = with_names(fit@w, result$features, names),
-    stdev = unname(fit@d), key = key, assay = assay, misc = list(model = fit)
+    stdev = unname(fit@d), key = key, assay = assay,
+    # with the names that the model knows the cells by: RenameCells() changes those of the embedding alone
+    misc = list(model = fit, cells = rownames(result$embedding))
   )
 }
 
@@ -179,5 +181,19 @@ bcnmf_model.Seurat <- function(object, name = "bcnmf", ...) {
     holds <- Filter(function(r) methods::is(SeuratObject::Misc(object[[r]], "model"), "bcnmf"), reductions)
     abort_no_model(name, holds, reductions, "reduction", call)
   }
-  with_cell_data(fit, object[[]])
+  with_cell_data(rename_cells(fit, SeuratObject::Misc(object[[name]], "cells"), SeuratObject::Cells(object[[name]])), object[[]])
+}
+
+# A model whose object's cells were renamed, all and in the same order.
+rename_cells <- function(fit, old, new) {
+  if (length(old) != length(new) || identical(old, new)) return(fit)
+  named <- function(h) {
+    at <- match(colnames(h), old)
+    # the cells of a second object have other names
+    if (length(at) && !anyNA(at)) colnames(h) <- new[at]
+    h
+  }
+  fit@h <- named(fit@h)
+  fit@h_background <- named(fit@h_background)
+  fit
 }

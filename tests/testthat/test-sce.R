@@ -20,8 +20,16 @@ test_that("the fit is that of the matrices, and the reduced dimension holds it",
   expect_equal(unname(x[, ]), unname(embedding(fit)))
   expect_identical(rownames(x), colnames(object))
   # nothing else changes
-  SingleCellExperiment::reducedDims(fitted) <- list()
-  expect_equal(fitted, object)
+  changed <- fitted
+  SingleCellExperiment::reducedDims(changed) <- list()
+  SingleCellExperiment::int_metadata(changed)$bcnmf <- NULL
+  expect_equal(changed, object)
+  # the model survives subsetting and a file
+  file <- withr::local_tempfile()
+  saveRDS(fitted[, 1:100], file)
+  some <- bcnmf_model(readRDS(file))
+  expect_same_model(some, fit)
+  expect_identical(levels(summary(some, group_by = "condition")$group), c("stim", "ctrl", "NA"))
   expect_identical(levels(summary(fit, group_by = "condition")$group), c("stim", "ctrl"))
 })
 

@@ -164,7 +164,10 @@ test_that("columns of the cell data group by name, as they are now", {
   expect_bcnmf_error(summary(fit, group_by = "nw"), "no column \"nw\".*\"condition\"", "group_by")
   expect_bcnmf_error(summary(fit, group_by = c("condition", "nw")), "no column \"nw\"", "group_by")
   expect_bcnmf_error(summary(few_matrix(), group_by = "condition"), "bcnmf_model\\(object\\)", "group_by")
-  # cells that the object lost
+  # cells that were renamed, or that the object lost
+  renamed <- bcnmf_model(SeuratObject::RenameCells(fitted, add.cell.id = "run1"))
+  expect_identical(colnames(renamed$h), paste0("run1_", colnames(fit$h)))
+  expect_equal(summary(renamed, group_by = "batch"), summary(fit, group_by = "batch"))
   some <- bcnmf_model(fitted[, 1:100])
   expect_identical(levels(summary(some, group_by = "condition")$group), c("stim", "ctrl", "NA"))
   fit@misc$cell_data$target <- data.frame(condition = "a", row.names = "other")
