@@ -27,7 +27,9 @@
 #' a typical entry. `L1` pulls small entries towards 0, `L2` large ones.
 #'
 #' The same input and `seed` give the same bits with any number of `threads` on one kind of processor, and R's own random numbers are never touched.
-#' Multiplicative updates converge slowly: a few hundred to a few thousand sweeps are normal.
+#' Multiplicative updates converge slowly, so a sweep takes several of them where they are cheap (Gillis and Glineur 2012): five steps of `h` and five
+#' of `w` with `"mse"`, two and one with `"poisson"`. None of them can go uphill, and where the fit settles does not depend on how many
+#' they are. Some hundred sweeps are normal.
 #'
 #' @section Interrupting: Ctrl-C or the stop button ends the call at once and loses nothing, see [interrupted_fit()].
 #'
@@ -62,6 +64,8 @@
 #' @references Li, Yang and Li (2026), Disentangling shared and target-enriched topics via background-contrastive non-negative matrix
 #'   factorization, arXiv 2602.22387.
 #'   Lee and Seung (2001), Algorithms for non-negative matrix factorization.
+#'
+#'   Gillis and Glineur (2012), Accelerated multiplicative updates and hierarchical ALS algorithms for nonnegative matrix factorization.
 #' @seealso [summary()][summary.bcnmf] and [biplot()][biplot.bcnmf] to read a model, [contrast()], [top_features()],
 #'   [predict()][predict.bcnmf] for new cells, [simulate_contrast()] for data with known programs.
 #' @examples
@@ -112,6 +116,8 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     x, y, k, alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, call
   )
   settings$rescale <- TRUE
+  # as many as suit the loss
+  settings$steps <- numeric()
   session <- core_call(rs_fit_new(x, y, settings), call)
   data <- rs_fit_data(session)
   warn_about_data(settings, data)

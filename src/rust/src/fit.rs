@@ -4,7 +4,7 @@ use crate::arguments::Arguments;
 use crate::data::{borrow, borrow_optional, r_matrix};
 use crate::{Result, refuse};
 use bcnmf_core::backend::pool;
-use bcnmf_core::fit::{Contrast, Factors, Outcome, Restarts, Scaling};
+use bcnmf_core::fit::{Contrast, Factors, Outcome, Restarts, Scaling, Steps};
 use bcnmf_core::{Driver, FitParams, LossKind, Matrix, Problem, Progress, Start};
 use extendr_api::prelude::*;
 use std::sync::Arc;
@@ -68,6 +68,7 @@ fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
                 guard: f64::from(f32::MIN_POSITIVE),
             }
         },
+        steps: steps(&arguments, loss)?,
     };
     let (starts, problem) = (starts(&arguments)?, Arc::new(problem));
     let fit = match arguments.text("precision")?.as_str() {
@@ -192,6 +193,19 @@ fn contrast(arguments: &Arguments) -> Result<Contrast> {
         "lambda" => Ok(Contrast::Explain(strength)),
         "size" => Ok(Contrast::ExplainBySize),
         other => Err(refuse(format!("internal argument contrast is {other}"))),
+    }
+}
+
+/// `steps`: h, first h, w; empty for what suits the loss.
+fn steps(arguments: &Arguments, loss: LossKind) -> Result<Steps> {
+    match arguments.numbers("steps")?[..] {
+        [] => Ok(Steps::fast(loss)),
+        [h, first, w] => Ok(Steps {
+            h: h as usize,
+            first: first as usize,
+            w: w as usize,
+        }),
+        _ => Err(refuse("internal argument steps is not h, first h, w")),
     }
 }
 

@@ -5,7 +5,7 @@ mod common;
 use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{
     Contrast, Factors, FitParams, Model, Penalty, Projection, ProjectionParams, Record, Restarts,
-    Scaling, Size,
+    Scaling, Size, Steps,
 };
 use bcnmf_core::matrix::Csc;
 use bcnmf_core::real::Real;
@@ -120,6 +120,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
     let stop = (
         prop_oneof![3 => Just(0.0), 1 => Just(1e-4), 1 => parameter()],
         0..12usize,
+        prop_oneof![20 => (1..4usize, 1..4usize, 1..4usize), 1 => Just((0, 1, 1)), 1 => Just((1, 1, 0))],
     );
     (
         losses(),
@@ -131,7 +132,15 @@ fn wishes() -> impl Strategy<Value = Wish> {
         stop,
     )
         .prop_map(
-            |(loss, k, k_target, contrast, (w_penalty, h_penalty), scaling, (tol, maxit))| Wish {
+            |(
+                loss,
+                k,
+                k_target,
+                contrast,
+                (w_penalty, h_penalty),
+                scaling,
+                (tol, maxit, (h, first, w)),
+            )| Wish {
                 params: FitParams {
                     k,
                     loss,
@@ -142,6 +151,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
                     w_penalty,
                     h_penalty,
                     scaling,
+                    steps: Steps { h, first, w },
                 },
                 contrast,
             },

@@ -3,7 +3,7 @@
 mod common;
 
 use bcnmf_core::backend::pool;
-use bcnmf_core::fit::{Contrast, Factors, FitParams, Outcome, Penalty, Restarts, Scaling};
+use bcnmf_core::fit::{Contrast, Factors, FitParams, Outcome, Penalty, Restarts, Scaling, Steps};
 use bcnmf_core::real::Real;
 use bcnmf_core::{Driver, LossKind, Matrix, Start};
 use common::scenario::{Data, Scenario, losses, random, scenarios, start_of};
@@ -269,6 +269,7 @@ fn threads_and_slices<T: Real>(loss: LossKind, sparse: bool) {
         maxit: 4,
         tol: 0.0,
         weight: -0.3,
+        steps: Steps::fast(loss),
         ..FitParams::new(5, loss)
     };
     let long = Duration::from_secs(600);

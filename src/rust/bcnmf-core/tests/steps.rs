@@ -3,11 +3,11 @@
 
 mod common;
 
-use bcnmf_core::fit::{Contrast, Factors, FitParams, Record, Scaling};
+use bcnmf_core::fit::{Contrast, Factors, FitParams, Record, Scaling, Steps};
 use bcnmf_core::real::Real;
 use bcnmf_core::{LossKind, Start};
 use common::scenario::{Data, Scenario, losses, random, scenarios};
-use common::{Naive, cases, naive};
+use common::{Naive, cases, factor_distance, naive};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
@@ -116,9 +116,12 @@ proptest! {
     #![proptest_config(cases(40))]
 
     #[test]
-    fn plain_nmf_falls_in_every_sweep(loss in losses(), sparse: bool, seed: u64, k in 1..9usize) {
+    fn plain_nmf_falls_in_every_sweep(
+        loss in losses(), sparse: bool, fast: bool, seed: u64, k in 1..9usize,
+    ) {
         let data = Data::new(random(20, 30, 0.4, seed), None);
-        let params = FitParams { maxit: 60, tol: 0.0, ..FitParams::new(k, loss) };
+        let steps = if fast { Steps::fast(loss) } else { Steps::ONE };
+        let params = FitParams { maxit: 60, tol: 0.0, steps, ..FitParams::new(k, loss) };
         falls::<f64>(&data, &params, sparse, 1e-9)?;
         falls::<f32>(&data, &params, sparse, 1e-5)?;
     }
@@ -127,13 +130,15 @@ proptest! {
     fn explained_backgrounds_fall_in_every_sweep(
         loss in losses(),
         sparse: bool,
+        fast: bool,
         seed: u64,
         (k, k_target) in (1..9usize).prop_flat_map(|k| (Just(k), 0..=k)),
         lambda in 0.05..4.0f64,
     ) {
         let data = Data::new(random(20, 30, 0.4, seed), Some(random(20, 25, 0.4, !seed)));
         let weight = data.problem(sparse).weight(Contrast::Explain(lambda), loss);
-        let params = FitParams { maxit: 60, tol: 0.0, weight, k_target, ..FitParams::new(k, loss) };
+        let steps = if fast { Steps::fast(loss) } else { Steps::ONE };
+        let params = FitParams { maxit: 60, tol: 0.0, weight, k_target, steps, ..FitParams::new(k, loss) };
         falls::<f64>(&data, &params, sparse, 1e-9)?;
         falls::<f32>(&data, &params, sparse, 1e-5)?;
     }
@@ -203,5 +208,54 @@ fn moderate_contrast_settles() {
             "{loss:?}: {}",
             history[200].change
         );
+    }
+}
+
+/// Several steps are only a faster way: where they settle, single ones stay, and the reverse.
+#[test]
+fn the_number_of_steps_does_not_move_fixed_points() {
+    for loss in [LossKind::Mse, LossKind::Poisson] {
+        let data = Data::new(random(12, 20, 1.0, 1), Some(random(12, 15, 1.0, 2)));
+        for contrast in [Contrast::Beta(0.2), Contrast::Explain(0.7)] {
+            let weight = data.problem(false).weight(contrast, loss);
+            let with = |steps, maxit, start: &Start| {
+                let params = FitParams {
+                    maxit,
+                    tol: 0.0,
+                    weight,
+                    steps,
+                    ..FitParams::new(2, loss)
+                };
+                data.fit::<f64>(false, &params, start)
+            };
+            for (to, then) in [
+                (Steps::fast(loss), Steps::ONE),
+                (Steps::ONE, Steps::fast(loss)),
+            ] {
+                let settled = with(to, 20_000, &Start::Seed(1)).factors();
+                let moved = with(then, 50, &Start::Factors(settled.clone())).factors();
+                let error = factor_distance(&settled, &moved);
+                assert!(error <= 1e-6, "{loss:?} {contrast:?} {to:?}: {error:e}");
+            }
+        }
+    }
+}
+
+/// From the same start and in as many sweeps, several steps come further down.
+#[test]
+fn several_steps_save_sweeps() {
+    let data = Data::new(random(40, 60, 0.5, 1), None);
+    for loss in [LossKind::Mse, LossKind::Poisson] {
+        let [one, fast] = [Steps::ONE, Steps::fast(loss)].map(|steps| {
+            let params = FitParams {
+                maxit: 30,
+                tol: 0.0,
+                steps,
+                ..FitParams::new(5, loss)
+            };
+            let fit = data.fit::<f64>(true, &params, &Start::Seed(1));
+            fit.history()[30].objective
+        });
+        assert!(fast < one, "{loss:?}: {fast} {one}");
     }
 }

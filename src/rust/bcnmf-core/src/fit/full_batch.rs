@@ -20,6 +20,8 @@ pub struct FullBatch<'a, T> {
     problem: Arc<Problem<'a>>,
     params: FitParams,
     unit: f64,
+    /// Whether the coefficients that the fit starts from are made up.
+    fresh: bool,
     control: Control<T>,
     w_control: WControl,
     w: Vec<T>,
@@ -84,7 +86,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             }
         }
         let control = Control {
-            steps: 1,
+            steps: params.steps.h,
             tolerance: T::zero(),
             guard: T::of(guard),
             floor: T::of(floor),
@@ -94,6 +96,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
         let w_control = WControl {
             loss: params.loss,
             factors,
+            steps: params.steps.w,
             weight: params.weight,
             l1: w_penalty.l1,
             l2: w_penalty.l2,
@@ -120,6 +123,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             problem,
             params,
             unit,
+            fresh: !matches!(start, Start::Factors(_)),
             control,
             w_control,
             pass,
@@ -196,7 +200,13 @@ impl<'a, T: Real> FullBatch<'a, T> {
             factors: padded::<T>(self.params.k),
             scale: self.unit.recip(),
             control: Control {
-                steps: if sweep { self.control.steps } else { 0 },
+                steps: match self.phase {
+                    Phase::Sweep if self.fresh && self.history.is_empty() => {
+                        self.params.steps.first
+                    }
+                    Phase::Sweep => self.params.steps.h,
+                    _ => 0,
+                },
                 ..self.control
             },
             stats: sweep,

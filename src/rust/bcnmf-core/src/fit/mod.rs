@@ -15,7 +15,7 @@ mod w_step;
 
 pub use full_batch::FullBatch;
 pub use model::{Factors, Model, Record};
-pub use params::{Contrast, FitParams, Penalty, Scaling, Size};
+pub use params::{Contrast, FitParams, Penalty, Scaling, Size, Steps};
 pub use problem::Problem;
 pub use project::{Projection, ProjectionParams};
 pub use restarts::{Outcome, Restarts};

@@ -11,6 +11,8 @@ pub(crate) struct WControl {
     pub loss: LossKind,
     /// Padded number of factors.
     pub factors: usize,
+    /// Steps from the same records, where these allow more than one.
+    pub steps: usize,
     /// Signed background weight.
     pub weight: f64,
     pub l1: f64,
@@ -28,7 +30,8 @@ const ROWS: usize = 128;
 /// Writes the new loadings into `w_next`.
 ///
 /// A background that is explained (`weight ≥ 0`) adds its numerator to the numerator and its
-/// denominator to the denominator; one that is contrasted adds each to the other.
+/// denominator to the denominator; one that is contrasted adds each to the other. Each step is downhill
+/// for the H that the records are of.
 pub(crate) fn w_step<T: Real>(
     w: &[T],
     w_next: &mut [T],
@@ -36,6 +39,11 @@ pub(crate) fn w_step<T: Real>(
     control: WControl,
 ) {
     let factors = control.factors;
+    let steps = if with_loss!(control.loss, loss => loss.lasting()) {
+        control.steps
+    } else {
+        1
+    };
     let denominators = records.map(|records| {
         let mut sum = records
             .first()
@@ -62,12 +70,7 @@ pub(crate) fn w_step<T: Real>(
                 row.iter_mut()
                     .zip(old)
                     .for_each(|(wide, w)| *wide = w.wide());
-                for ((records, denominator), [p, q]) in
-                    records.iter().zip(&denominators).zip(&mut sums)
-                {
-                    if records.is_empty() {
-                        continue;
-                    }
+                for (records, [p, _]) in records.iter().zip(&mut sums) {
                     p.fill(0.0);
                     for record in *records {
                         let part = &record.numerator[at..at + factors];
@@ -75,26 +78,40 @@ pub(crate) fn w_step<T: Real>(
                             .zip(part)
                             .for_each(|(sum, part)| *sum += part.wide());
                     }
-                    with_loss!(control.loss, loss => loss.denominator(denominator, &row, q));
                 }
-                let [[px, qx], [py, qy]] = &sums;
-                let size = control.weight.abs();
-                for k in 0..factors {
-                    let (p, q) = if control.weight >= 0.0 {
-                        (px[k] + size * py[k], qx[k] + size * qy[k])
-                    } else {
-                        (px[k] + size * qy[k], qx[k] + size * py[k])
-                    };
-                    let new = with_loss!(control.loss, loss => {
-                        loss.update(row[k], p, q, control.l1, control.l2, control.guard)
-                    });
-                    let new = floored(new, row[k], p, control.floor);
-                    let most = control.ceiling.max(row[k]);
-                    // `min` would turn NaN into a number.
-                    out[k] = T::of(if new > most { most } else { new });
+                for _ in 0..steps {
+                    for (denominator, [_, q]) in denominators.iter().zip(&mut sums) {
+                        if !denominator.is_empty() {
+                            with_loss!(control.loss, loss => loss.denominator(denominator, &row, q));
+                        }
+                    }
+                    update_row(&mut row, &sums, control);
                 }
+                out.iter_mut()
+                    .zip(&row)
+                    .for_each(|(out, &w)| *out = T::of(w));
             }
         });
+}
+
+/// One step of one feature's loadings, from the numerators and denominators of both sets.
+fn update_row(row: &mut [f64], sums: &[[Vec<f64>; 2]; 2], control: WControl) {
+    let [[px, qx], [py, qy]] = sums;
+    let size = control.weight.abs();
+    for (k, w) in row.iter_mut().enumerate() {
+        let (p, q) = if control.weight >= 0.0 {
+            (px[k] + size * py[k], qx[k] + size * qy[k])
+        } else {
+            (px[k] + size * qy[k], qx[k] + size * py[k])
+        };
+        let new = with_loss!(control.loss, loss => {
+            loss.update(*w, p, q, control.l1, control.l2, control.guard)
+        });
+        let new = floored(new, *w, p, control.floor);
+        let most = control.ceiling.max(*w);
+        // `min` would turn NaN into a number.
+        *w = if new > most { most } else { new };
+    }
 }
 
 /// Multiplies factor `k` of every item by `scale[k]`.

@@ -130,6 +130,10 @@ pub trait Loss: Copy + Send + Sync {
         stats: &mut WStats<T>,
     );
 
+    /// Whether a record holds for any W, not only for the one it was made with: then several W steps
+    /// can be taken from it.
+    fn lasting(self) -> bool;
+
     /// The denominator of one feature's W step, from the summed record and the feature's loadings.
     fn denominator(self, record: &[f64], w_row: &[f64], out: &mut [f64]);
 

@@ -71,6 +71,10 @@ impl Loss for Mse {
         add_outer(&mut stats.denominator, h);
     }
 
+    fn lasting(self) -> bool {
+        true
+    }
+
     fn denominator(self, record: &[f64], w_row: &[f64], out: &mut [f64]) {
         out.fill(0.0);
         for (row, &w) in record.chunks_exact(out.len()).zip(w_row) {

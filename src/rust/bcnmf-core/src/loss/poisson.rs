@@ -65,6 +65,11 @@ impl Loss for Poisson {
         }
     }
 
+    /// The ratios are to the rates of one W.
+    fn lasting(self) -> bool {
+        false
+    }
+
     fn denominator(self, record: &[f64], _w_row: &[f64], out: &mut [f64]) {
         out.copy_from_slice(record);
     }

@@ -1,7 +1,7 @@
 //! Random data and parameters, drawn from a few numbers that proptest can print and shrink.
 
 use super::{Sparse, dense, factors, run};
-use bcnmf_core::fit::{Factors, FitParams, FullBatch, Penalty, Problem};
+use bcnmf_core::fit::{Factors, FitParams, FullBatch, Penalty, Problem, Steps};
 use bcnmf_core::real::Real;
 use bcnmf_core::{LossKind, Matrix, Start};
 use ndarray::{Array2, ShapeBuilder};
@@ -72,6 +72,7 @@ pub struct Scenario {
     pub k_target: usize,
     /// L1 and L2 on W, L1 and L2 on H.
     pub penalties: [f64; 4],
+    pub steps: Steps,
     /// Part of the entries that is not zero.
     pub density: f64,
     /// Leave a row and a column empty.
@@ -102,12 +103,20 @@ pub fn scenarios() -> impl Strategy<Value = Scenario> {
         Just([0.0; 4]),
         (strength(), strength(), strength(), strength()).prop_map(|(a, b, c, d)| [a, b, c, d])
     ];
-    let look = (0.1..1.0f64, any::<bool>(), any::<bool>(), any::<u64>());
+    let several = (1..5usize, 1..5usize, 1..5usize).prop_map(|(h, first, w)| Steps { h, first, w });
+    let steps = prop_oneof![Just(Steps::ONE), several];
+    let look = (
+        0.1..1.0f64,
+        any::<bool>(),
+        any::<bool>(),
+        any::<u64>(),
+        steps,
+    );
     (shape, losses(), weight, penalties, look).prop_map(|(shape, loss, weight, penalties, look)| {
         let (rows, cells, background, k, k_target) = shape;
         let k = 1 + (k - 1) % rows.min(cells);
         let k_target = if weight > 0.0 { k_target % (k + 1) } else { 0 };
-        let (density, blank, sparse, seed) = look;
+        let (density, blank, sparse, seed, steps) = look;
         Scenario {
             rows,
             cells,
@@ -118,6 +127,7 @@ pub fn scenarios() -> impl Strategy<Value = Scenario> {
             weight,
             k_target,
             penalties,
+            steps,
             density,
             blank,
             seed,
@@ -134,6 +144,7 @@ impl Scenario {
             tol: 0.0,
             w_penalty: Penalty { l1: l1_w, l2: l2_w },
             h_penalty: Penalty { l1: l1_h, l2: l2_h },
+            steps: self.steps,
             ..FitParams::new(self.k, self.loss)
         }
     }
