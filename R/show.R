@@ -40,6 +40,7 @@ show_contrast <- function(object) {
 # How a fit ended; where it ran out of sweeps also how far it was from converged.
 show_ending <- function(object) {
   misc <- object@misc
+  if (!is.null(misc$consensus)) return(sprintf("consensus of %d fits", misc$consensus))
   restarts <- object@restarts
   converged <- isTRUE(misc$converged)
   ending <- if (isTRUE(misc$interrupted)) "interrupted" else if (converged) "converged" else "not converged"
