@@ -8,28 +8,37 @@
 #' Factors are paired one to one with the consensus by the cosine of their loadings, as by [align()], target-only ones (`k_target`) among themselves.
 #' The consensus starts from the fit that agrees best with all others and is made anew until no pairing changes: of the paired factors (the
 #' *copies* of a factor) the most typical one is taken, which has the most others with a cosine of at least `min_cosine`, then
-#' the median loading over the copies that are as close as that to the consensus. Copies that are not count as not found and do not enter the median; a factor
+#' the mean loading of the copies that are as close as that to the consensus. Copies that are not count as not found and do not enter the mean; a factor
 #' that a fit left dead (all zero) is one of them, and has a cosine of 0 with everything. So a factor without agreement is not a blend of unlike programs,
-#' but what most fits had in its place, and `n_found` tells how few these are. The order of the fits does not matter.
+#' but what most fits had in its place, and `n_found` tells how few these are. Fits that are stuck in a poor optimum often use two factors for one program: a copy
+#' that has a cosine of 0.9 or more with another factor of the consensus is not taken for typical while there are others. The order of the fits does not matter.
 #'
-#' This is the idea of consensus NMF (Kotliar et al. 2019), with the assignment in place of k-means clustering: a fit has one copy of each factor, no more.
+#' This is the idea of consensus NMF (Kotliar et al. 2019), with the assignment in place of k-means clustering (a fit has one copy of each factor, no more), and with the
+#' mean in place of the median, which drops a program's traces in other factors and with them the counts that only these explain: in one of our trials
+#' the median raised the objective by 7 %, the mean by 0.3 %.
 #'
-#' With the data the result has a model, for all verbs: its loadings `w` are the consensus, and its coefficients the best response to these, as by
-#' [predict()][predict.bcnmf] (background cells are placed without the target-only factors). Its divergences are those of the data given, which may have more cells than each
-#' fit had: fit parts of the cells, then place all. A median is no optimum, so the model's objective is a little worse than that of
-#' the best fit; `bcnmf(target, background, init = result$model)` polishes it, `bcnmf()` of several seeds returns the best instead.
-#' Stable is not the same as true: fits may agree on a contamination, and with `beta` of 1 or more on nothing of use.
+#' With the data the result has a model, for all verbs. All cells get the best coefficients for the consensus loadings, as by [predict()][predict.bcnmf]
+#' (background cells without the target-only factors), then the fit goes on from there for `maxit` sweeps: a mean is no optimum, and ten sweeps took the objective from above that
+#' of all fits to that of the better ones, while the loadings hardly moved (cosines of 0.99). With `maxit = 0` the model's loadings are the consensus itself. The
+#' divergences are those of the data given, which may have more cells than each fit had: fit parts of the cells, then place all.
+#' `bcnmf(target, background, init = result$model)` goes on to convergence.
+#'
+#' In simulations with target-only factors the consensus of ten fits found the planted programs as well as the best of them, and much better than the median one. With
+#' `beta = 0.2`, where no two fits found the same, it was like the median one, and the fit with the best objective was better.
+#' Stable is not the same as true: fits may agree on a contamination, and with `beta` of 1 or more on nothing of use. Where programs resemble each other (the loadings of
+#' normalised expression do, by the genes that are high everywhere), take a larger `min_cosine` and look at the silhouette.
 #'
 #' @param fits a list of at least two models made by [bcnmf()], with the same features, `k`, `k_target`, loss and contrast. Their cells may differ.
 #'   Note that `bcnmf(seed = 1:10)` is one model, the best of ten: fit each seed by itself, as in the example.
 #' @param target,background data as in [bcnmf()], features x cells, for the consensus model. Without them there are loadings and tables, but no
 #'   model. The background is needed where the fits had one.
 #' @param min_cosine from which cosine on a fit's factor counts as the same as the consensus'.
+#' @param maxit sweeps by which the model is adapted to the data.
 #' @inheritParams bcnmf
 #' @return A list of class `bcnmf_consensus`:
 #'   \describe{
 #'     \item{w}{consensus loadings, features x factors; columns sum to 1 (0 where all copies are dead).}
-#'     \item{model}{the consensus model, of class [`bcnmf`][bcnmf-class]; `NULL` without data.}
+#'     \item{model}{the consensus model, of class [`bcnmf`][bcnmf-class], its factors in the same order; `NULL` without data.}
 #'     \item{factors}{a data frame, one row per factor, by decreasing `d` of the model (without data by their mean share of the fits), which is also what
 #'       `as.data.frame()` returns: `factor`; `stability`, the mean cosine of its copies with each other, with the least and the largest in `stability_min` and
 #'       `stability_max`; `silhouette`, the mean over its copies of `(b - a) / max(a, b)`, where `a` is the mean Euclidean distance of a copy, scaled to unit length, to the
@@ -56,10 +65,11 @@
 #' plot(stable)
 #' contrast(stable$model)
 #' @export
-consensus <- function(fits, target = NULL, background = NULL, min_cosine = 0.8, threads = NULL, verbose = NULL) {
+consensus <- function(fits, target = NULL, background = NULL, min_cosine = 0.8, maxit = 10, threads = NULL, verbose = NULL) {
   call <- rlang::current_env()
   check_fits(fits, call)
   check_number(min_cosine, min = 0, max = 1, call = call)
+  maxit <- check_count(maxit, min = 0, call = call)
   check_flag(verbose, null_ok = TRUE, call = call)
   check_consensus_data(fits, target, background, call)
   # what no order of the fits changes: by their agreement with all others, then by objective
@@ -76,10 +86,9 @@ consensus <- function(fits, target = NULL, background = NULL, min_cosine = 0.8, 
     by_size <- order(-mean_shares(fits, found$partner))
   } else {
     threads <- resolve_threads(threads, call)
-    placed <- place_consensus(found, fits, target, background, threads, verbose, call)
-    by_size <- placed$order
-    model <- placed$model
+    model <- place_consensus(found, fits, target, background, maxit, threads, verbose, call)
     model@misc$call <- consensus_call(match.call())
+    by_size <- partners_of_kind(cosine(model@w, found$w), unname(model@target_only), found$target_only)
   }
   found <- list(
     w = found$w[, by_size, drop = FALSE], partner = found$partner[by_size, , drop = FALSE],
@@ -143,17 +152,20 @@ copies_of <- function(loadings, positions) {
   matrix(unlist(Map(function(w, i) w[, i], loadings, positions)), ncol = length(loadings))
 }
 
-# The median of those copies that agree with it; sums to 1. Most copies decide, but not for one of the `others` once more.
+# From this cosine on two factors are one program twice. Factors of real cells come close to it: 0.8 would merge some.
+same_program <- 0.9
+
+# The mean of those copies that agree with it; sums to 1. Most copies decide, but not for one of the `others` once more.
 typical_loading <- function(copies, others, min_cosine, most = 20) {
   copies <- copies[, colSums(copies) > 0, drop = FALSE]
   if (ncol(copies) == 0) return(numeric(nrow(copies)))
   similarity <- cosine(copies, copies)
   near <- is_found(similarity, min_cosine)
-  again <- rowSums(is_found(cosine(copies, others), min_cosine)) > 0
+  again <- rowSums(is_found(cosine(copies, others), max(min_cosine, same_program))) > 0
   core <- order(again, -rowSums(near), -signif(rowSums(similarity), 9))[1]
   kept <- near[, core]
   for (round in seq_len(most)) {
-    centre <- median_loading(copies[, kept, drop = FALSE])
+    centre <- matrix(rowMeans(copies[, kept, drop = FALSE]))
     near <- is_found(as.vector(cosine(centre, copies)), min_cosine)
     if (identical(near, kept) || !any(near)) break
     kept <- near
@@ -163,20 +175,6 @@ typical_loading <- function(copies, others, min_cosine, most = 20) {
 
 # Equal loadings have a cosine of 1 only up to rounding.
 is_found <- function(cosine, min_cosine) cosine >= min_cosine - 1e-9
-
-median_loading <- function(copies) {
-  centre <- row_medians(copies)
-  # sparse copies may have no feature in most of them
-  if (sum(centre) <= 0) centre <- rowMeans(copies)
-  matrix(centre / sum(centre))
-}
-
-# apply(x, 1, median), without a call for each of thousands of rows.
-row_medians <- function(x) {
-  sorted <- matrix(x[order(row(x), x)], ncol(x))
-  middle <- (ncol(x) + 1) / 2
-  (sorted[floor(middle), ] + sorted[ceiling(middle), ]) / 2
-}
 
 # Each factor's part of the fits, on average.
 mean_shares <- function(fits, partner) {

@@ -74,8 +74,8 @@ check_consensus_data <- function(fits, target, background, call) {
   }
 }
 
-# The consensus loadings with the best coefficients of all cells, as a model whose factors come in `order`.
-place_consensus <- function(found, fits, target, background, threads, verbose, call) {
+# The model that starts from the consensus loadings with the best coefficients of all cells.
+place_consensus <- function(found, fits, target, background, maxit, threads, verbose, call) {
   x <- check_dims(core_matrix(target, "target", call), "target", call)
   check_same_features(found$w, x, "target", call, reference = "model")
   y <- NULL
@@ -87,27 +87,25 @@ place_consensus <- function(found, fits, target, background, threads, verbose, c
   last <- order(found$target_only)
   w <- unname(found$w[, last, drop = FALSE])
   open <- !found$target_only[last]
-  settings <- c(list(
-    k = ncol(w), loss = fits[[1]]@loss, L1 = fits[[1]]@misc$L1, L2 = fits[[1]]@misc$L2, tol = fits[[1]]@misc$tol, maxit = 0,
-    precision = "double", threads = threads, rescale = TRUE, seed = NULL, w = list(w), factors = NULL
-  ), common_contrast(fits))
+  settings <- c(
+    list(k = ncol(w), loss = fits[[1]]@loss, maxit = maxit, threads = threads, rescale = TRUE, seed = NULL, w = list(w), factors = NULL),
+    fits[[1]]@misc[c("L1", "L2", "tol", "precision")], common_contrast(fits)
+  )
   # refuses bad data, and tells their size
   data <- rs_fit_data(core_call(rs_fit_new(x, y, settings), call))
   size <- list(cells = ncol(x), total = data$total)
-  h <- project(x, w, fits[[1]], size, 1e-6, 2000, threads, verbose, call)
-  h_background <- matrix(0, ncol(w), if (is.null(y)) 0 else ncol(y))
-  if (!is.null(y)) {
-    h_background[open, ] <- project(y, w[, open, drop = FALSE], fits[[1]], size, 1e-6, 2000, threads, verbose, call)
-  }
-
+  place <- function(x, w) project(x, w, fits[[1]], size, tol = 1e-6, maxit = 2000, threads, verbose, call)
   settings["w"] <- list(NULL)
-  settings$factors <- list(w = w, h = h, h_background = if (is.null(y)) numeric() else h_background)
+  settings$factors <- list(w = w, h = place(x, w), h_background = numeric())
+  if (!is.null(y)) {
+    settings$factors$h_background <- matrix(0, ncol(w), ncol(y))
+    settings$factors$h_background[open, ] <- place(y, w[, open, drop = FALSE])
+  }
   session <- core_call(rs_fit_new(x, y, settings), call)
-  if (!drive(function(s) rs_fit_advance(session, s), function() NULL, progress_bar(FALSE), call)) rlang::interrupt()
-  settings$precision <- fits[[1]]@misc$precision
+  bar <- progress_bar(verbose, "Consensus", maxit)
+  if (!drive(function(s) rs_fit_advance(session, s), function() rs_fit_stop(session), bar, call)) rlang::interrupt()
   model <- new_model(rs_fit_result(session), data, settings, x, y, NULL, interrupted = FALSE, call = NULL)
   model@restarts$start <- "consensus"
   model@misc$consensus <- length(fits)
-  # as the core has sorted them
-  list(model = model, order = last[order(-rowSums(h))])
+  model
 }

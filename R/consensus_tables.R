@@ -57,6 +57,7 @@ silhouettes <- function(similarity, factor_of, alive) {
   living <- which(size > 0)
   if (length(living) < 2) return(result)
   distance <- sqrt(pmax(2 - 2 * similarity[alive, alive, drop = FALSE], 0))
+  diag(distance) <- 0
   total <- rowsum(distance, as.integer(label)) # living factors x copies
   at <- cbind(match(as.integer(label), living), seq_along(label))
   own <- total[at] / pmax(size[label] - 1, 1)
