@@ -35,17 +35,24 @@ predict.bcnmf <- function(object, newdata, ..., tol = 1e-6, maxit = 2000, thread
   if (holds_cells(newdata)) newdata <- read_new_cells(newdata, object, call)
   x <- check_dims(core_matrix(newdata, "newdata", call), "newdata", call)
   check_same_features(object@w, x, "newdata", call, reference = "model")
+  size <- list(cells = ncol(object@h), total = object@misc$total[["target"]])
+  h <- project(x, object@w, object, size, tol, maxit, threads, verbose, call)
+  # A dead factor has no scale; its coefficients are zero.
+  with_names(ifelse(object@d > 0, 1 / object@d, 0) * h, colnames(object@w), colnames(x))
+}
+
+# The coefficients of cells on the basis w, factors x cells, such that `x ~ w %*% result`. Loss and penalties are `fit`'s; what scales the
+# penalties is the size of the target that w was fitted to.
+project <- function(x, w, fit, size, tol, maxit, threads, verbose, call) {
   settings <- list(
-    loss = object@loss, L1 = object@misc$L1, L2 = object@misc$L2, k = ncol(object@w),
-    cells = ncol(object@h), total = object@misc$total[["target"]], tol = tol, maxit = maxit, threads = threads
+    loss = fit@loss, L1 = fit@misc$L1, L2 = fit@misc$L2, k = ncol(w),
+    cells = size$cells, total = size$total, tol = tol, maxit = maxit, threads = threads
   )
-  session <- core_call(rs_project_new(x, object@w, settings), call)
+  session <- core_call(rs_project_new(x, w, settings), call)
   finished <- drive(
     function(seconds) rs_project_advance(session, seconds),
     on_interrupt = function() NULL, progress_bar(verbose, "Projecting", 0), call
   )
   if (!finished) rlang::interrupt()
-  h <- core_call(rs_project_result(session), call)
-  # A dead factor has no scale; its coefficients are zero.
-  with_names(ifelse(object@d > 0, 1 / object@d, 0) * h, colnames(object@w), colnames(x))
+  core_call(rs_project_result(session), call)
 }

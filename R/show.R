@@ -40,6 +40,7 @@ show_contrast <- function(object) {
 # How a fit ended; where it ran out of sweeps also how far it was from converged.
 show_ending <- function(object) {
   misc <- object@misc
+  if (!is.null(misc$consensus)) return(sprintf("consensus of %d fits, then %d sweeps", misc$consensus, as.integer(misc$iterations)))
   restarts <- object@restarts
   converged <- isTRUE(misc$converged)
   ending <- if (isTRUE(misc$interrupted)) "interrupted" else if (converged) "converged" else "not converged"
@@ -79,6 +80,7 @@ show_factors <- function(object, n, auc_limit = show_auc_limit) {
     unless_given <- function(text) ifelse(part$target_only, "-", text)
     columns[["log2 contrast"]] <- unless_given(sprintf("%.2f", part$log2_contrast))
     if (!is.null(part$auc)) columns$AUC <- unless_given(sprintf("%.3f", part$auc))
+    columns$effect <- sprintf("%.2f", part$effect)
     if (any(object@target_only)) columns[[" "]] <- ifelse(part$target_only, "target-only", "")
   }
   lines <- do.call(paste, c(Map(function(name, values) {

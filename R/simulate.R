@@ -20,12 +20,17 @@
 #'     \item{target, background}{counts, features x cells, as `dgCMatrix` with names (`background` is `NULL` for `n_background = 0`).}
 #'     \item{w}{true profiles, features x programs, columns sum to 1; `"shared1"`, ..., `"target1"`, ...}
 #'     \item{h, h_background}{true expected counts, programs x cells: the expectation of `target` is `w %*% h`.}
+#'     \item{cells, cells_background}{data frames with one row per target or background cell, named as the cells are (`cells_background` is `NULL` for
+#'       `n_background = 0`): `set`; `program`, the target-only program that the cell uses most, a factor with the level `"none"` for cells that use
+#'       none of them, such as all background cells; and `depth`, the expected number of counts. For `group_by` and, by
+#'       `rbind(sim$cells, sim$cells_background)`, for the cell data of an object.}
 #'   }
 #' @section Errors: of class `bcnmf_error` for numbers out of range.
 #' @examples
 #' sim <- simulate_contrast(200, n_target = 100, n_background = 80, seed = 1)
 #' sim$target[1:5, 1:5]
 #' colSums(sim$w)
+#' table(sim$cells$program)
 #' @export
 simulate_contrast <- function(n_features = 3000, n_target = 4000, n_background = 2000, k_shared = 6, k_target = 2,
                               share = 0.15, depth = 400, depth_sd = 0.4, loading_shape = 0.2, use_shape = 0.3, seed = 1) {
@@ -61,11 +66,26 @@ simulate_contrast <- function(n_features = 3000, n_target = 4000, n_background =
       Dim = c(as.integer(n_features), length(cells[[set]])), Dimnames = list(features, cells[[set]])
     )
   }
+  h <- with_names(raw$h, programs, cells$target)
+  h_background <- with_names(raw$h_background, programs, cells$background)
   list(
     target = counts("target"),
     background = if (n_background > 0) counts("background"),
     w = with_names(raw$w, features, programs),
-    h = with_names(raw$h, programs, cells$target),
-    h_background = with_names(raw$h_background, programs, cells$background)
+    h = h,
+    h_background = h_background,
+    cells = describe_cells(h, k_shared, "target"),
+    cells_background = if (n_background > 0) describe_cells(h_background, k_shared, "background")
+  )
+}
+
+# What the truth says of each cell; the first `k_shared` programs are shared.
+describe_cells <- function(h, k_shared, set) {
+  own <- t(h[seq_len(nrow(h)) > k_shared, , drop = FALSE])
+  top <- if (ncol(own) > 0) max.col(own, ties.method = "first") else rep(0L, nrow(own))
+  labels <- c(colnames(own), "none")
+  top[rowSums(own) == 0] <- length(labels)
+  data.frame(
+    set = rep(set, nrow(own)), program = factor(labels[top], levels = labels), depth = unname(colSums(h)), row.names = rownames(own)
   )
 }

@@ -93,8 +93,8 @@ select_factors <- function(x, index) {
 #' @param x a `bcnmf` object.
 #' @param decreasing largest first?
 #' @param by order the factors by `"d"` (their total use in the target), by `"contrast"` (log2 of mean target
-#'   over mean background use) or by `"auc"` (see [contrast()]). Factors without a value come last, equal ones
-#'   keep their order.
+#'   over mean background use), by `"auc"` or by `"effect"`, the standardised difference that also ranks the factors in [contrast()]. Factors
+#'   without a value come last, equal ones keep their order.
 #' @param n number of features and of cells; negative for all but the last `-n`.
 #' @param ... not used.
 #'
@@ -107,21 +107,22 @@ select_factors <- function(x, index) {
 #' x <- matrix(rpois(60 * 40, 3), 60, 40)
 #' y <- matrix(rpois(60 * 30, 3), 60, 30)
 #' fit <- bcnmf(x, y, k = 3, seed = 1, maxit = 50, verbose = FALSE)
-#' sort(fit, by = "contrast")
+#' sort(fit, by = "effect")
 #' head(fit, 2)
 #' names(as.list(fit))
 #' @method sort bcnmf
 #' @export
-sort.bcnmf <- function(x, decreasing = TRUE, by = c("d", "contrast", "auc"), ...) {
+sort.bcnmf <- function(x, decreasing = TRUE, by = c("d", "contrast", "auc", "effect"), ...) {
   check_no_dots(...)
   check_flag(decreasing)
-  by <- check_choice(by, c("d", "contrast", "auc"))
+  by <- check_choice(by, c("d", "contrast", "auc", "effect"))
   if (by != "d") check_has_background(x, "Sorting by contrast", "by", by)
   factors <- seq_len(ncol(x@w))
   key <- switch(by,
     d = x@d,
     contrast = log2_contrast(x, factors),
-    auc = vapply(factors, function(i) factor_auc(x, i), 0)
+    auc = vapply(factors, function(i) factor_auc(x, i), 0),
+    effect = factor_effects(x, factors)
   )
   select_factors(x, order(key, decreasing = decreasing, na.last = TRUE, method = "radix"))
 }

@@ -71,7 +71,7 @@ say("top_features(fit, n = 3, by = \"lift\", factors = which(fit$target_only))")
 print(top_features(fit, n = 3, by = "lift", factors = which(fit$target_only)), digits = 3, row.names = FALSE)
 
 # Which of the two target-only programs a cell really uses more.
-planted <- ifelse(sim$h["target1", ] > sim$h["target2", ], "mostly target1", "mostly target2")
+planted <- sim$cells$program
 save_plot(plot(fit), "simulated-convergence")
 save_plot(plot(fit, type = "use", group_by = planted), "simulated-use")
 save_plot(plot(contrast(fit)), "simulated-contrast")

@@ -9,7 +9,7 @@ test_that("tidy(): factors", {
   table <- tidy(simple_fit())
   expect_s3_class(table, "data.frame", exact = TRUE)
   expect_named(table, c(
-    "factor", "d", "share", "log2_contrast", "auc", "mean_target", "mean_background", "prevalence", "target_only"
+    "factor", "d", "share", "log2_contrast", "auc", "effect", "rank", "mean_target", "mean_background", "prevalence", "target_only"
   ))
   known <- summary(simple_fit())
   expect_equal(as.list(table[names(known)]), as.list(known))

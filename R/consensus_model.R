@@ -1,0 +1,111 @@
+# What consensus() takes, and the model that it makes of data and consensus loadings.
+
+check_fits <- function(fits, call) {
+  if (methods::is(fits, "bcnmf")) {
+    abort_bcnmf(c(
+      "{.arg fits} must be a list of models made by bcnmf(), not a single one.",
+      i = "{.fn bcnmf} keeps the best of its starts; fit each by itself: {.code lapply(1:10, function(s) bcnmf(..., seed = s))}."
+    ), arg = "fits", value = fits, call = call)
+  }
+  if (!is.list(fits) || is.data.frame(fits)) refuse(fits, "a list of models made by bcnmf()", "fits", call)
+  for (i in seq_along(fits)) check_fit(fits[[i]], arg = sprintf("fits[[%d]]", i), call = call)
+  if (length(fits) < 2) {
+    abort_bcnmf("{.arg fits} must hold at least two models to compare, not {length(fits)}.", arg = "fits", value = length(fits), call = call)
+  }
+  alike <- function(what, value) check_alike(vapply(fits, value, ""), what, call)
+  alike("number of features", function(fit) as.character(nrow(fit@w)))
+  check_feature_names(lapply(fits, function(fit) rownames(fit@w)), call)
+  alike("number of factors", function(fit) as.character(ncol(fit@w)))
+  alike("number of target-only factors", function(fit) as.character(sum(fit@target_only)))
+  alike("loss", function(fit) fit@loss)
+  alike("kind of data", function(fit) if (ncol(fit@h_background) > 0) "a background" else "no background")
+  if (is.null(common_contrast(fits))) {
+    alike("contrast", function(fit) sprintf("alpha = %s (beta = %s)", show_number(fit@alpha), show_number(fit@beta)))
+  }
+}
+
+check_alike <- function(values, what, call) {
+  other <- which(values != values[1])[1]
+  if (is.na(other)) return(invisible())
+  abort_bcnmf(c(
+    "All models must have the same {what}.",
+    x = "{.code fits[[1]]} has {values[[1]]}, {.code fits[[{other}]]} has {values[[other]]}."
+  ), arg = "fits", value = unname(values), call = call)
+}
+
+check_feature_names <- function(names, call) {
+  for (i in seq_along(names)) {
+    if (is.null(names[[i]]) || is.null(names[[1]])) next
+    at <- which(names[[i]] != names[[1]])[1]
+    if (is.na(at)) next
+    abort_bcnmf(c(
+      "All models must have the same features, in the same order.",
+      x = "Feature {at} is {.val {names[[1]][at]}} in {.code fits[[1]]}, and {.val {names[[i]][at]}} in {.code fits[[{i}]]}."
+    ), arg = "fits", value = names[[i]][at], call = call)
+  }
+}
+
+# How the background enters, as check_contrast() has it; NULL where the fits differ in that. On parts of the cells one of alpha and beta
+# was given, and the other varies.
+common_contrast <- function(fits) {
+  same <- function(part) {
+    values <- vapply(fits, function(fit) methods::slot(fit, part), 0)
+    isTRUE(all.equal(unname(values), rep(values[[1]], length(values)), tolerance = 1e-6))
+  }
+  first <- fits[[1]]
+  kind <- if (any(first@target_only)) {
+    if (same("lambda")) list(contrast = "lambda", strength = first@lambda) else list(contrast = "size", strength = 0)
+  } else if (same("alpha")) {
+    list(contrast = "alpha", strength = first@alpha)
+  } else if (same("beta")) {
+    list(contrast = "beta", strength = first@beta)
+  }
+  if (!is.null(kind)) c(kind, k_target = sum(first@target_only))
+}
+
+check_consensus_data <- function(fits, target, background, call) {
+  had <- ncol(fits[[1]]@h_background) > 0
+  if (!is.null(background)) check_has_background(fits[[1]], "A consensus with a background", "background", background, call)
+  if (is.null(target) && !is.null(background)) {
+    abort_bcnmf("{.arg target} is missing: a consensus model needs both sets of cells.", arg = "target", call = call)
+  }
+  if (!is.null(target) && is.null(background) && had) {
+    abort_bcnmf("{.arg background} is missing: the models were fitted with one.", arg = "background", call = call)
+  }
+}
+
+# The model that starts from the consensus loadings with the best coefficients of all cells.
+place_consensus <- function(found, fits, target, background, maxit, threads, verbose, call) {
+  x <- check_dims(core_matrix(target, "target", call), "target", call)
+  check_same_features(found$w, x, "target", call, reference = "model")
+  y <- NULL
+  if (!is.null(background)) {
+    y <- check_dims(core_matrix(background, "background", call), "background", call)
+    check_same_features(found$w, y, "background", call, reference = "model")
+  }
+  # as the core has them: target-only factors last
+  last <- order(found$target_only)
+  w <- unname(found$w[, last, drop = FALSE])
+  open <- !found$target_only[last]
+  settings <- c(
+    list(k = ncol(w), loss = fits[[1]]@loss, maxit = maxit, threads = threads, rescale = TRUE, seed = NULL, w = list(w), factors = NULL),
+    fits[[1]]@misc[c("L1", "L2", "tol", "precision")], common_contrast(fits)
+  )
+  # refuses bad data, and tells their size
+  data <- rs_fit_data(core_call(rs_fit_new(x, y, settings), call))
+  size <- list(cells = ncol(x), total = data$total)
+  place <- function(x, w) project(x, w, fits[[1]], size, tol = 1e-6, maxit = 2000, threads, verbose, call)
+  settings["w"] <- list(NULL)
+  settings$factors <- list(w = w, h = place(x, w), h_background = numeric())
+  if (!is.null(y)) {
+    settings$factors$h_background <- matrix(0, ncol(w), ncol(y))
+    settings$factors$h_background[open, ] <- place(y, w[, open, drop = FALSE])
+  }
+  session <- core_call(rs_fit_new(x, y, settings), call)
+  bar <- progress_bar(verbose, "Consensus", maxit)
+  if (!drive(function(s) rs_fit_advance(session, s), function() rs_fit_stop(session), bar, call)) rlang::interrupt()
+  model <- new_model(rs_fit_result(session), data, settings, x, y, NULL, interrupted = FALSE, call = NULL)
+  model@restarts$start <- "consensus"
+  model@misc$consensus <- length(fits)
+  model
+}
