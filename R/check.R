@@ -3,7 +3,7 @@
 default_beta <- 0.2
 
 check_settings <- function(target, background, k, alpha, beta, k_target, lambda, loss, seed, init,
-                           tol, maxit, L1, L2, precision, threads, verbose, call) {
+                           tol, maxit, L1, L2, precision, threads, verbose, steps, call) {
   most <- min(dim(target))
   check_rank_given(k, NULL, call)
   k <- check_rank(k, most, call)
@@ -15,7 +15,8 @@ check_settings <- function(target, background, k, alpha, beta, k_target, lambda,
     L1 = check_penalty(L1, "L1", call),
     L2 = check_penalty(L2, "L2", call),
     precision = check_choice(precision, c("single", "double"), arg = "precision", call = call),
-    threads = resolve_threads(threads, call)
+    threads = resolve_threads(threads, call),
+    steps = check_steps(steps, call)
   )
   check_flag(verbose, null_ok = TRUE, arg = "verbose", call = call)
   c(
@@ -46,6 +47,16 @@ check_penalty <- function(x, arg, call) {
   ok <- is.numeric(x) && length(x) %in% 1:2 && is.null(dim(x)) && all(is.finite(x)) && all(x >= 0)
   if (!ok) refuse(x, "one or two finite numbers of at least 0 (for w and h)", arg, call)
   rep_len(as.double(x), 2)
+}
+
+# As the core takes them: h, h in the first sweep, w; none for what suits the loss.
+check_steps <- function(steps, call) {
+  if (is.null(steps)) return(numeric())
+  ok <- is.numeric(steps) && length(steps) %in% 1:2 && is.null(dim(steps)) && all(is.finite(steps)) &&
+    all(steps == round(steps)) && all(steps >= 1 & steps <= 1000)
+  if (!ok) refuse(steps, "one or two whole numbers between 1 and 1000 (for h and w)", "steps", call)
+  steps <- rep_len(as.double(steps), 2)
+  steps[c(1, 1, 2)]
 }
 
 # How the background enters: a kind and a strength, as the core takes them.

@@ -1,3 +1,17 @@
+test_that("steps in a sweep are counted, inherited and checked", {
+  sim <- small_sim()
+  one <- bcnmf(sim$target, sim$background, k = 3, maxit = 10, steps = 1)
+  five <- bcnmf(sim$target, sim$background, k = 3, maxit = 10)
+  expect_identical(one$steps, c(1, 1))
+  expect_lt(five$divergence[["objective"]], one$divergence[["objective"]])
+  expect_same_model(bcnmf(sim$target, sim$background, k = 3, maxit = 10, steps = 5), five)
+  rest <- bcnmf(sim$target, sim$background, init = bcnmf(sim$target, sim$background, k = 3, maxit = 4, steps = 1), maxit = 6)
+  expect_same_model(rest, one, tolerance = 1e-4)
+  for (bad in list(0, 1.5, c(1, 2, 3), "1", NA, Inf)) {
+    expect_bcnmf_error(bcnmf(sim$target, k = 2, steps = bad), "between 1 and 1000 \\(for h and w\\)", "steps")
+  }
+})
+
 test_that("a fit is a valid model with the data's names", {
   sim <- small_sim()
   fit <- bcnmf(sim$target, sim$background, k = 3, loss = "poisson", maxit = 50)
