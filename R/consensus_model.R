@@ -88,7 +88,7 @@ place_consensus <- function(found, fits, target, background, maxit, threads, ver
   w <- unname(found$w[, last, drop = FALSE])
   open <- !found$target_only[last]
   settings <- c(
-    list(k = ncol(w), loss = fits[[1]]@loss, maxit = maxit, threads = threads, rescale = TRUE, seed = NULL, w = list(w), factors = NULL),
+    list(k = ncol(w), loss = fits[[1]]@loss, maxit = maxit, threads = threads, rescale = TRUE, steps = numeric(), seed = NULL, w = list(w), factors = NULL),
     fits[[1]]@misc[c("L1", "L2", "tol", "precision")], common_contrast(fits)
   )
   # refuses bad data, and tells their size
