@@ -13,6 +13,25 @@ test_that("counts are whole, sparse, named, and expected as the truth says", {
   expect_equal(mean(Matrix::colSums(sim$target)), 100, tolerance = 0.05)
 })
 
+test_that("cells are labelled by what they use", {
+  sim <- simulate_contrast(50, n_target = 40, n_background = 30, k_shared = 2, k_target = 3, share = 0.3, seed = 4)
+  expect_identical(rownames(sim$cells), colnames(sim$target))
+  expect_identical(rownames(sim$cells_background), colnames(sim$background))
+  expect_identical(levels(sim$cells$program), c("target1", "target2", "target3", "none"))
+  expect_identical(as.character(sim$cells$program), rownames(sim$h)[3:5][apply(sim$h[3:5, ], 2, which.max)])
+  expect_true(all(sim$cells_background$program == "none"))
+  expect_equal(sim$cells$depth, unname(colSums(sim$h)))
+  expect_equal(sim$cells_background$depth, unname(colSums(sim$h_background)))
+  both <- rbind(sim$cells, sim$cells_background)
+  expect_identical(as.vector(table(both$set)), c(30L, 40L))
+  for (none in list(simulate_contrast(20, 10, 5, k_target = 0), simulate_contrast(20, 10, 5, share = 0))) {
+    expect_true(all(none$cells$program == "none"))
+  }
+  one <- simulate_contrast(20, 1, 0, k_shared = 0, k_target = 1, share = 1)
+  expect_identical(as.character(one$cells$program), "target1")
+  expect_null(one$cells_background)
+})
+
 test_that("the seed decides, and R's random numbers are untouched", {
   set.seed(1)
   before <- .Random.seed

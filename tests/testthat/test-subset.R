@@ -56,6 +56,7 @@ test_that("sort orders by scale and by contrast", {
   by_contrast <- sort(fit, by = "contrast")
   expect_false(is.unsorted(-contrast(by_contrast)$log2_contrast))
   expect_false(is.unsorted(-contrast(sort(fit, by = "auc"))$auc))
+  expect_identical(contrast(sort(fit, by = "effect"))$rank, 1:5)
   # target-only factors are infinitely contrasted; dead ones last
   expect_identical(colnames(sort(fake_fit(k_target = 1), by = "contrast")$w)[1], "bcnmf3")
   dead <- fit_of_uses(

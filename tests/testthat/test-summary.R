@@ -111,6 +111,33 @@ test_that("contrast compares uses, and says what it can't", {
   expect_identical(reserved$mean_background[3], 0)
 })
 
+test_that("factors are ranked by the difference of means in standard deviations", {
+  # two in a hundred cells use factor 1, all cells factor 2 a little more than the background; factor 3 is used alike
+  target <- rbind(rep(c(500, 0), c(2, 98)), rep(c(5, 7), 50), rep(1:2, 50))
+  background <- rbind(rep(c(1, 0), c(2, 98)), rep(c(3, 5), 50), rep(1:2, 50))
+  fit <- fit_of_uses(fake_fit(k = 3)$w, target, background)
+  table <- contrast(fit)
+  d <- function(x, y) (mean(x) - mean(y)) / sqrt((mean((x - mean(x))^2) + mean((y - mean(y))^2)) / 2)
+  expect_equal(table$effect, vapply(1:3, function(i) d(target[i, ], background[i, ]), 0))
+  expect_identical(table$rank, c(2L, 1L, 3L))
+  # the ratio of means is won by the two cells; no use by a part p of the cells is worth more than this
+  expect_identical(which.max(table$log2_contrast), 1L)
+  expect_lt(table$effect[1], sqrt(2 * 0.02 / 0.98))
+  expect_equal(contrast(sort(fit, by = "effect"))$rank, 1:3)
+  expect_equal(summary(fit)$effect, table$effect)
+
+  # target-only factors: sqrt(2) over the coefficient of variation
+  fit <- fit_of_uses(fake_fit(k = 1)$w, t(c(1, 2, 6)), t(c(0, 0)))
+  fit@target_only[] <- TRUE
+  expect_equal(contrast(fit)$effect, sqrt(2) * 3 / sqrt(mean(c(4, 1, 9))))
+  # one cell each has no spread; a dead factor and a model without background have nothing to rank
+  one <- fit_of_uses(fake_fit(k = 2)$w, cbind(c(3, 0)), cbind(c(1, 0)))
+  expect_identical(contrast(one)$effect, c(Inf, NA))
+  expect_identical(contrast(one)$rank, c(1L, NA))
+  none <- contrast(fake_fit(l = 0))
+  expect_true(all(is.na(none$effect)), all(is.na(none$rank)))
+})
+
 test_that("a dead factor has no contrast and no share", {
   dead <- fit_of_uses(
     w = matrix(c(0.5, 0.5, 0, 0), 2), target = rbind(c(1, 2), c(0, 0)), background = rbind(c(1, 1), c(0, 0))
