@@ -186,6 +186,8 @@ bcnmf_model.Seurat <- function(object, name = "bcnmf", ...) {
 
 # A model whose object's cells were renamed, all and in the same order.
 rename_cells <- function(fit, old, new) {
+  # Seurat 5 names the names
+  new <- unname(new)
   if (length(old) != length(new) || identical(old, new)) return(fit)
   named <- function(h) {
     at <- match(colnames(h), old)

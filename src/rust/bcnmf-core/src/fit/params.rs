@@ -117,7 +117,7 @@ impl Steps {
     };
 
     /// What paid by the clock: with mse a step more costs factors² for a cell or feature, with
-    /// poisson nearly as much as the first. See `bench/convergence.R`.
+    /// poisson nearly as much as the first.
     pub fn fast(loss: LossKind) -> Self {
         match loss {
             LossKind::Mse => Steps {
