@@ -116,7 +116,6 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
   settings <- check_settings(
     x, y, k, alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, steps, call
   )
-  settings$rescale <- TRUE
   session <- core_call(rs_fit_new(x, y, settings), call)
   data <- rs_fit_data(session)
   warn_about_data(settings, data)

@@ -55,9 +55,9 @@ with_cell_data <- function(fit, cell_data) {
   fit
 }
 
-# A call to keep in the model, of bcnmf() whatever the method; whole data sets that do.call() has put into it are left out.
-short_call <- function(call) {
-  call[[1]] <- quote(bcnmf)
+# A call to keep in the model, of the verb whatever the method; whole data sets that do.call() has put into it are left out.
+short_call <- function(call, verb = quote(bcnmf)) {
+  call[[1]] <- verb
   for (i in seq_along(call)[-1]) {
     value <- call[[i]]
     if (!is.language(value) && (!is.atomic(value) || length(value) > 20)) {

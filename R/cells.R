@@ -56,13 +56,15 @@ pick_cells <- function(x, arg, source, labels, split_by, call) {
   if (!is.atomic(x) || !is.null(dim(x)) || anyNA(x)) {
     refuse(x, "levels of `split_by`, names of cells or a logical vector without missing values", arg, call)
   }
-  if (is.logical(x) && !all(x %in% levels(labels))) {
+  # a logical vector may be levels too, of a logical column
+  are_levels <- all(as.character(x) %in% levels(labels))
+  if (are_levels && !is.null(labels)) {
+    cells <- which(labels %in% as.character(x))
+  } else if (is.logical(x) && !are_levels) {
     if (length(x) != n) {
       abort_bcnmf("{.arg {arg}} has {length(x)} logical value{?s} for {n} cells.", arg = arg, value = x, call = call)
     }
     cells <- which(x)
-  } else if (!is.null(labels) && all(as.character(x) %in% levels(labels))) {
-    cells <- which(labels %in% as.character(x))
   } else {
     cells <- unique(match(as.character(x), source$cells))
     if (anyNA(cells)) refuse_cells(x, arg, source, labels, split_by, call)
@@ -98,37 +100,38 @@ check_two_objects <- function(source, background, call) {
   }
 }
 
-# Reads, fits, and places every cell of the object: list(fit, embedding, features), embedding cells x factors.
+# Reads, fits, and places every cell of the object: list(fit, features, normalise, embedding), embedding cells x factors.
 fit_cells <- function(source, background, split_by, target, features, k, loss, normalise, read_background, hint, call, ...) {
   normalise <- check_choice(normalise, normalisations, arg = "normalise", call = call)
   check_rank_given(k, list(...)$init, call)
   index <- list(target = resolve_features(source, features, k, hint, call))
+  two_objects <- !is.null(dim(background))
   other <- source
-  if (is.null(dim(background))) {
-    cells <- resolve_cells(source, split_by, background, target, call)
-    index$background <- index$target
-  } else {
+  if (two_objects) {
     other <- read_background(background)
     check_two_objects(source, other, call)
     index <- common_features(source, other, index$target, call)
     labels <- split_labels(source, split_by, call)
     cells <- list(target = pick_cells(target, "target", source, labels, split_by, call), background = seq_along(other$cells))
     if (is.null(cells$target)) cells$target <- seq_along(source$cells)
+  } else {
+    cells <- resolve_cells(source, split_by, background, target, call)
+    index$background <- index$target
   }
   x <- read_cells(source, index$target, cells$target, "target", call)
   y <- if (!is.null(cells$background)) read_cells(other, index$background, cells$background, "background", call)
   fit <- bcnmf.default(x, y, k = k, loss = loss, ...)
   rm(x, y)
   fit@misc$source <- list(assay = source$assay, layer = source$layer, split_by = split_by)
-  # Its cell data would be lost: the object returned is the target's.
-  if (!is.null(dim(background))) {
+  if (two_objects) {
+    # Its cell data would be lost, and its cells are not in the object returned, which is the target's.
     data <- if (is.null(other$cell_data)) data.frame(row.names = other$cells) else other$cell_data
     fit@misc$cell_data <- list(background = data)
+    cells$background <- NULL
   }
-  in_object <- list(target = cells$target, background = if (is.null(dim(background))) cells$background)
   list(
-    fit = fit, features = source$features[index$target],
-    embedding = embed_cells(fit, source, index$target, in_object, normalise, call, ...)
+    fit = fit, features = source$features[index$target], normalise = normalise,
+    embedding = embed_cells(fit, source, index$target, cells, normalise, call, ...)
   )
 }
 

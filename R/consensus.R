@@ -87,7 +87,7 @@ consensus <- function(fits, target = NULL, background = NULL, min_cosine = 0.8, 
   } else {
     threads <- resolve_threads(threads, call)
     model <- place_consensus(found, fits, target, background, maxit, threads, verbose, call)
-    model@misc$call <- consensus_call(match.call())
+    model@misc$call <- short_call(match.call(), quote(consensus))
     by_size <- partners_of_kind(cosine(model@w, found$w), unname(model@target_only), found$target_only)
   }
   found <- list(
@@ -99,12 +99,6 @@ consensus <- function(fits, target = NULL, background = NULL, min_cosine = 0.8, 
     c(list(w = found$w, model = model), consensus_tables(found, fits, loadings, min_cosine), min_cosine = min_cosine),
     class = "bcnmf_consensus"
   )
-}
-
-consensus_call <- function(call) {
-  call <- short_call(call)
-  call[[1]] <- quote(consensus)
-  call
 }
 
 # Mean cosine of each fit's factors with their partners in the other fits.

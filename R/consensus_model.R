@@ -87,10 +87,10 @@ place_consensus <- function(found, fits, target, background, maxit, threads, ver
   last <- order(found$target_only)
   w <- unname(found$w[, last, drop = FALSE])
   open <- !found$target_only[last]
-  settings <- c(
-    list(k = ncol(w), loss = fits[[1]]@loss, maxit = maxit, threads = threads, rescale = TRUE, steps = numeric(), seed = NULL, w = list(w), factors = NULL),
+  settings <- do.call(fit_settings, c(
+    list(k = ncol(w), loss = fits[[1]]@loss, maxit = maxit, threads = threads, w = list(w)),
     fits[[1]]@misc[c("L1", "L2", "tol", "precision")], common_contrast(fits)
-  )
+  ))
   # refuses bad data, and tells their size
   data <- rs_fit_data(core_call(rs_fit_new(x, y, settings), call))
   size <- list(cells = ncol(x), total = data$total)

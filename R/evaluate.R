@@ -67,9 +67,8 @@ evaluate_set <- function(set, data, w, h, loss, threads, call) {
 
 # The core's divergence of given factors: a fit of no sweeps.
 divergence_of <- function(x, w, h, loss, threads, call) {
-  settings <- list(
-    k = ncol(w), loss = loss, contrast = "alpha", strength = 0, k_target = 0, maxit = 0, tol = 0,
-    L1 = c(0, 0), L2 = c(0, 0), precision = "double", threads = threads, rescale = TRUE, steps = numeric(), seed = NULL, w = NULL,
+  settings <- fit_settings(
+    k = ncol(w), loss = loss, maxit = 0, threads = threads,
     factors = list(w = unname(w), h = unname(h), h_background = numeric())
   )
   session <- core_call(rs_fit_new(x, NULL, settings), call)

@@ -49,9 +49,5 @@ plot.bcnmf_consensus <- function(x, sort = c("model", "stability"), ...) {
       sec.axis = dup_axis(name = NULL, breaks = 1 + 0.09 * (1 - left), labels = "found in")
     ) +
     labs(x = "cosine with the consensus; bar: stability, the mean cosine of the fits with each other", y = NULL, colour = NULL, shape = NULL) +
-    theme_bcnmf() +
-    theme(
-      legend.position = "top", legend.justification = "left", axis.text.y = element_text(size = letters),
-      panel.grid.major.y = element_blank()
-    )
+    row_theme(letters)
 }

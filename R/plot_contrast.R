@@ -59,11 +59,7 @@ plot.bcnmf_contrast <- function(x, by = c("auc", "contrast"), ...) {
       sec.axis = dup_axis(name = NULL, breaks = unique(numbers$x), labels = unique(numbers$column))
     ) +
     labs(x = "mean use by a cell, in the units of the data (logarithmic)", y = NULL, colour = NULL, shape = NULL) +
-    theme_bcnmf() +
-    theme(
-      legend.position = "top", legend.justification = "left", axis.text.y = element_text(size = letters),
-      panel.grid.major.y = element_blank()
-    )
+    row_theme(letters)
   # ggplot2 3.5 warns of scales whose guides have nothing to show
   if (has_background && nrow(ends$points)) plot else plot + guides(colour = "none", shape = "none")
 }

@@ -87,7 +87,8 @@ plot_shares <- function(x, call = rlang::caller_env()) {
     scale_y_continuous(labels = percent_labels, expand = expansion(c(0, 0.05))) +
     labs(x = NULL, y = "share of the fit", fill = NULL) +
     theme_bcnmf() +
-    theme(panel.grid.major.x = element_blank(), legend.position = "top", legend.justification = "left") +
+    theme(panel.grid.major.x = element_blank()) +
+    legend_on_top() +
     factor_axis(levels(data$factor))
 }
 

@@ -62,7 +62,8 @@ plot_use_boxes <- function(table) {
     scale_y_sqrt(limits = c(0, NA), breaks = square_breaks, labels = use_labels, expand = expansion(c(0, 0.05))) +
     labs(x = NULL, y = "use by a cell, square-root axis") +
     theme_bcnmf() +
-    theme(panel.grid.major.x = element_blank(), legend.position = "top", legend.justification = "left") +
+    theme(panel.grid.major.x = element_blank()) +
+    legend_on_top() +
     factor_axis(levels(table$factor))
 }
 

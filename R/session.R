@@ -10,6 +10,16 @@ core_call <- function(expr, call) {
   })
 }
 
+# All that rs_fit_new() reads: `...`, over what a fit without penalties, contrast and start of its own has.
+fit_settings <- function(...) {
+  given <- list(...)
+  plain <- list(
+    contrast = "alpha", strength = 0, k_target = 0, tol = 0, L1 = c(0, 0), L2 = c(0, 0), precision = "double",
+    steps = numeric(), seed = NULL, w = NULL, factors = NULL
+  )
+  c(given, plain[setdiff(names(plain), names(given))])
+}
+
 # Advances until done. On Ctrl-C `on_interrupt()` runs and FALSE is returned: what was fitted is kept.
 drive <- function(advance, on_interrupt, bar, call) {
   tryCatch(

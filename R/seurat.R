@@ -77,7 +77,7 @@ bcnmf.Seurat <- function(object, k = NULL, split_by = NULL, background = NULL, t
     list(
       k = ncol(fit@w), split_by = split_by, background = if (is.null(dim(background))) background, target = target, assay = source$assay,
       layer = layer, features = result$features, reduction.name = reduction.name, reduction.key = reduction.key,
-      loss = fit@loss, normalise = check_choice(normalise, normalisations)
+      loss = fit@loss, normalise = result$normalise
     ),
     Filter(function(x) is.atomic(x) && is.null(dim(x)), list(...))
   )
@@ -90,9 +90,8 @@ bcnmf.Seurat <- function(object, k = NULL, split_by = NULL, background = NULL, t
 }
 
 seurat_reduction <- function(fit, result, assay, key) {
-  names <- paste0(key, seq_len(ncol(fit@w)))
-  # Keys end in an underscore; Seurat would add it with a warning.
-  if (!endsWith(key, "_")) names <- paste0(key, "_", seq_len(ncol(fit@w)))
+  # keys end in an underscore, which Seurat would add with a warning
+  names <- paste0(sub("_?$", "_", key), seq_len(ncol(fit@w)))
   SeuratObject::CreateDimReducObject(
     embeddings = with_names(result$embedding, rownames(result$embedding), names),
     loadings = with_names(fit@w, result$features, names),
@@ -122,7 +121,6 @@ cell_source.Seurat <- function(object, assay, layer, arg, call) {
   layers <- lapply(parts, function(part) {
     list(matrix = part$matrix, rows = match(part$features, features), columns = match(part$cells, cells))
   })
-  incomplete <- vapply(layers, function(l) length(l$rows) < length(features), NA)
   cell_data <- object[[]]
   new_source(
     cells = cells, features = features, layers = layers, assay = assay, layer = layer,

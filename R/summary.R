@@ -64,12 +64,12 @@ summary.bcnmf <- function(object, group_by = NULL, stat = c("mean", "sum", "medi
 
 # Where several columns make the groups, these columns too.
 add_group_columns <- function(table, fit, group_by) {
-  columns <- if (names_columns(fit, group_by)) {
-    do.call(rbind, cell_columns(fit, group_by, "group_by", rlang::caller_env()))
-  } else if (is.data.frame(group_by)) {
+  if (length(group_by) < 2 || !(is.data.frame(group_by) || names_columns(fit, group_by))) return(table)
+  columns <- if (is.data.frame(group_by)) {
     group_by
+  } else {
+    do.call(rbind, cell_columns(fit, group_by, "group_by", rlang::caller_env()))
   }
-  if (length(columns) < 2) return(table)
   parts <- label_parts(columns)
   new <- setdiff(names(columns), names(table))
   table[new] <- parts[match(table$group, parts$label), new]

@@ -16,6 +16,13 @@ theme_bcnmf <- function(base_size = 11) {
     )
 }
 
+legend_on_top <- function() theme(legend.position = "top", legend.justification = "left")
+
+# Of plots with a row for each factor, whose lines along the rows are drawn by themselves.
+row_theme <- function(letters) {
+  theme_bcnmf() + legend_on_top() + theme(axis.text.y = element_text(size = letters), panel.grid.major.y = element_blank())
+}
+
 # Okabe and Ito's colours, then the colours farthest from all before them for normal, deuteranopic and
 # protanopic eyes. The grey of the background and the white of the paper were kept at a distance too.
 group_palette <- c(

@@ -26,4 +26,7 @@ sce_object <- function() {
   SingleCellExperiment::SingleCellExperiment(list(counts = data$counts), colData = data$cells)
 }
 
-is_seurat5 <- function() packageVersion("SeuratObject") >= "5.0.0"
+# A fit of few sweeps, of stimulated against control cells.
+few <- function(object, ..., k = 3, maxit = 20, split_by = "condition", background = "ctrl", verbose = FALSE) {
+  bcnmf(object, k = k, maxit = maxit, split_by = split_by, background = background, verbose = verbose, ...)
+}

@@ -1,7 +1,3 @@
-few <- function(object, ..., k = 3, maxit = 20, split_by = "condition", background = "ctrl", verbose = FALSE) {
-  bcnmf(object, k = k, maxit = maxit, split_by = split_by, background = background, verbose = verbose, ...)
-}
-
 summarized <- function() {
   object <- sce_object()
   SummarizedExperiment::SummarizedExperiment(SummarizedExperiment::assays(object), colData = SummarizedExperiment::colData(object))

@@ -1,7 +1,3 @@
-few <- function(object, ..., k = 3, maxit = 20, split_by = "condition", background = "ctrl", verbose = FALSE) {
-  bcnmf(object, k = k, maxit = maxit, split_by = split_by, background = background, verbose = verbose, ...)
-}
-
 test_that("the fit is that of the matrices, and the reduction holds it", {
   object <- seurat_object()
   sim <- two_conditions()$sim

@@ -61,13 +61,7 @@ fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
         tol: arguments.number("tol")?,
         w_penalty,
         h_penalty,
-        scaling: if arguments.flag("rescale")? {
-            Scaling::Normalised
-        } else {
-            Scaling::Plain {
-                guard: f64::from(f32::MIN_POSITIVE),
-            }
-        },
+        scaling: Scaling::Normalised,
         steps: steps(&arguments, loss)?,
     };
     let (starts, problem) = (starts(&arguments)?, Arc::new(problem));
