@@ -54,13 +54,6 @@ impl Arguments {
         text.ok_or_else(|| refuse(format!("internal argument {name} is not a string")))
     }
 
-    pub fn flag(&self, name: &str) -> Result<bool> {
-        let value = self.get(name)?;
-        value
-            .as_bool()
-            .ok_or_else(|| refuse(format!("internal argument {name} is not a flag")))
-    }
-
     pub fn loss(&self) -> Result<LossKind> {
         LossKind::from_name(&self.text("loss")?).map_err(refuse)
     }
