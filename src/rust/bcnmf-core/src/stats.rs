@@ -9,14 +9,18 @@ pub struct WStats<T> {
     pub numerator: Vec<T>,
     /// `H Hᵀ` (mse, factors × factors) or `H 1` (poisson, factors).
     pub denominator: Vec<f64>,
+    /// Features × factors, row by row: what entries that do not count would add to each feature's
+    /// denominator. Empty when all count.
+    pub masked: Vec<T>,
 }
 
 impl<T: Real> WStats<T> {
     /// A record of no cells.
-    pub fn new(numerator: usize, denominator: usize) -> Self {
+    pub fn new(numerator: usize, denominator: usize, masked: bool) -> Self {
         WStats {
             numerator: vec![T::zero(); numerator],
             denominator: vec![0.0; denominator],
+            masked: vec![T::zero(); if masked { numerator } else { 0 }],
         }
     }
 
@@ -24,5 +28,6 @@ impl<T: Real> WStats<T> {
     pub fn clear(&mut self) {
         self.numerator.fill(T::zero());
         self.denominator.fill(0.0);
+        self.masked.fill(T::zero());
     }
 }

@@ -7,7 +7,7 @@ use bcnmf_core::fit::{
     Contrast, Factors, FitParams, Model, Penalty, Projection, ProjectionParams, Record, Restarts,
     Scaling, Size, Steps,
 };
-use bcnmf_core::matrix::Csc;
+use bcnmf_core::matrix::{Csc, HoldOut};
 use bcnmf_core::real::Real;
 use bcnmf_core::simulate::Simulation;
 use bcnmf_core::{Driver, LossKind, Matrix, Problem, Start};
@@ -122,6 +122,12 @@ fn wishes() -> impl Strategy<Value = Wish> {
         0..12usize,
         prop_oneof![20 => (1..4usize, 1..4usize, 1..4usize), 1 => Just((0, 1, 1)), 1 => Just((1, 1, 0))],
     );
+    let ambient = prop_oneof![2 => Just(0.0), 2 => Just(0.02), 1 => parameter()];
+    let held = (
+        any::<u64>(),
+        prop_oneof![4 => 0.0..1.0f64, 1 => parameter()],
+    );
+    let hold_out = proptest::option::of(held.prop_map(|(seed, part)| HoldOut { seed, part }));
     (
         losses(),
         k,
@@ -130,6 +136,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
         penalties(),
         scaling(),
         stop,
+        (ambient, hold_out),
     )
         .prop_map(
             |(
@@ -140,6 +147,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
                 (w_penalty, h_penalty),
                 scaling,
                 (tol, maxit, (h, first, w)),
+                (ambient, hold_out),
             )| Wish {
                 params: FitParams {
                     k,
@@ -152,6 +160,8 @@ fn wishes() -> impl Strategy<Value = Wish> {
                     h_penalty,
                     scaling,
                     steps: Steps { h, first, w },
+                    ambient,
+                    hold_out,
                 },
                 contrast,
             },

@@ -1,7 +1,7 @@
 //! CPU threads: a pass over all cells, in slices of time, with the same bits for any thread count.
 
 use crate::loss::{Basis, Control, Loss, LossKind, with_loss};
-use crate::matrix::{Columns, Matrix, with_columns};
+use crate::matrix::{Cell, CellBuffer, HoldOut, Matrix};
 use crate::real::Real;
 use crate::stats::WStats;
 use crate::width::{Width, with_width};
@@ -44,6 +44,10 @@ pub(crate) struct Job<'j, T> {
     pub control: Control<T>,
     /// Whether the record for a W step is wanted.
     pub stats: bool,
+    /// Entries that do not count.
+    pub hold_out: Option<HoldOut>,
+    /// [`Cell::ambient`] of the background's cells, where there is such a rate; the target has none.
+    pub ambient: &'j [T],
 }
 
 /// Consecutive cells whose record is summed on its own, in order.
@@ -62,6 +66,10 @@ pub(crate) struct Sums {
     pub divergence: f64,
     /// `l1 Σh + l2 Σh²/2`.
     pub penalty: f64,
+    /// Divergence of the entries that do not count, where a pass only evaluates.
+    pub held_out: f64,
+    /// Their number.
+    pub n_held_out: usize,
 }
 
 /// One pass over all cells of target and background, which may be cut into any slices of time.
@@ -74,12 +82,14 @@ pub(crate) struct Pass<T> {
 const CELLS_PER_LOOK: usize = 16;
 
 impl<T: Real> Pass<T> {
-    /// Plans a pass; `stats` says whether it will ever have to record W statistics.
+    /// Plans a pass; `stats` says whether it will ever have to record W statistics, `masked` whether
+    /// there are entries that do not count.
     pub fn new(
         sets: [Option<&Matrix<'_>>; 2],
         loss: LossKind,
         factors: usize,
         stats: bool,
+        masked: bool,
     ) -> Self {
         let denominator = with_loss!(loss, loss => loss.denominator_len(factors));
         let mut pass = Pass {
@@ -95,9 +105,9 @@ impl<T: Real> Pass<T> {
                     next: cells.start,
                     cells,
                     stats: if stats {
-                        WStats::new(matrix.rows() * factors, denominator)
+                        WStats::new(matrix.rows() * factors, denominator, masked)
                     } else {
-                        WStats::new(0, 0)
+                        WStats::new(0, 0, false)
                     },
                     sums: Sums::default(),
                 }));
@@ -156,6 +166,8 @@ impl<T: Real> Pass<T> {
             .fold(Sums::default(), |all, s| Sums {
                 divergence: all.divergence + s.sums.divergence,
                 penalty: all.penalty + s.sums.penalty,
+                held_out: all.held_out + s.sums.held_out,
+                n_held_out: all.n_held_out + s.sums.n_held_out,
             })
     }
 
@@ -185,6 +197,7 @@ impl<T: Real> Stripe<T> {
         deadline: Instant,
         mut must: bool,
     ) {
+        let mut buffer = CellBuffer::default();
         while self.next < self.cells.end && (must || Instant::now() < deadline) {
             must = false;
             let cells = self.next..self.cells.end.min(self.next + CELLS_PER_LOOK);
@@ -192,61 +205,79 @@ impl<T: Real> Stripe<T> {
                 ..(cells.end - self.cells.start) * job.factors;
             self.next = cells.end;
             let (h, h_next) = (&h[stored.clone()], &mut h_next[stored]);
-            let (stats, sums) = (&mut self.stats, &mut self.sums);
-            with_loss!(job.loss, loss => with_columns!(matrix, block => with_width!(job.factors, width => {
-                Arch::new().dispatch(Cells { job, loss, block, width, cells, h, h_next, stats, sums })
-            })));
+            for (at, j) in cells.enumerate() {
+                let cell = job.gather(&mut buffer, self.set, matrix, j);
+                let (stats, sums) = (&mut self.stats, &mut self.sums);
+                with_loss!(job.loss, loss => with_width!(job.factors, width => {
+                    let (h, h_next) = (width.row(h, at), width.row_mut(h_next, at));
+                    Arch::new().dispatch(Work { job, loss, width, cell, h, h_next, stats, sums })
+                }));
+            }
         }
     }
 }
 
-/// The inner loop, compiled once for every instruction set that pulp knows.
-struct Cells<'c, T, L, B, K> {
+impl<T: Real> Job<'_, T> {
+    fn gather<'b>(
+        &self,
+        buffer: &'b mut CellBuffer<T>,
+        set: Set,
+        matrix: &Matrix<'_>,
+        j: usize,
+    ) -> Cell<'b, T> {
+        let background = set == Set::Background;
+        let masked = self
+            .hold_out
+            .map(|h| h.features(matrix.rows(), background, j));
+        let ambient = match set {
+            Set::Background => self.ambient.get(j).copied(),
+            Set::Target => None,
+        };
+        buffer.gather(matrix, j, self.scale, masked, ambient.unwrap_or_default())
+    }
+}
+
+/// The work on one cell, compiled once for every instruction set that pulp knows.
+struct Work<'c, T, L, K> {
     job: &'c Job<'c, T>,
     loss: L,
-    block: &'c B,
     width: K,
-    cells: Range<usize>,
+    cell: Cell<'c, T>,
     h: &'c [T],
     h_next: &'c mut [T],
     stats: &'c mut WStats<T>,
     sums: &'c mut Sums,
 }
 
-impl<T: Real, L: Loss, B: Columns, K: Width> WithSimd for Cells<'_, T, L, B, K> {
+impl<T: Real, L: Loss, K: Width> WithSimd for Work<'_, T, L, K> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Job {
-            basis,
-            scale,
-            control,
-            ..
-        } = *self.job;
-        let penalised = control.l1 > T::zero() || control.l2 > T::zero();
-        for (at, j) in self.cells.enumerate() {
-            let column = self.block.column(j).map(|(i, x)| (i, T::of(x * scale)));
-            // A copy that nothing else can point to stays in registers.
-            let mut cell = self.width.zeros::<T>();
-            let h = cell.as_mut();
-            h.copy_from_slice(self.width.row(self.h, at));
-            if penalised {
-                for &h in h.iter() {
-                    self.sums.penalty +=
-                        (control.l1.wide() + 0.5 * control.l2.wide() * h.wide()) * h.wide();
-                }
+        let Work {
+            loss, width, cell, ..
+        } = self;
+        let Job { basis, control, .. } = *self.job;
+        // A copy that nothing else can point to stays in registers.
+        let mut copy = width.zeros::<T>();
+        let h = copy.as_mut();
+        h.copy_from_slice(self.h);
+        if control.l1 > T::zero() || control.l2 > T::zero() {
+            for &h in h.iter() {
+                self.sums.penalty +=
+                    (control.l1.wide() + 0.5 * control.l2.wide() * h.wide()) * h.wide();
             }
-            let divergence = self
-                .loss
-                .h_step(simd, self.width, basis, column.clone(), h, &control);
-            // Rounding can leave less than nothing; `max` would turn NaN into 0 as well.
-            self.sums.divergence += if divergence < 0.0 { 0.0 } else { divergence };
-            if self.job.stats {
-                self.loss
-                    .w_stats(simd, self.width, basis, column, h, self.stats);
-            }
-            self.width.row_mut(self.h_next, at).copy_from_slice(h);
         }
+        if control.steps == 0 {
+            self.sums.held_out += loss.held_out(simd, width, basis, cell, h);
+            self.sums.n_held_out += cell.masked.len();
+        }
+        let divergence = loss.h_step(simd, width, basis, cell, h, &control);
+        // Rounding can leave less than nothing; `max` would turn NaN into 0 as well.
+        self.sums.divergence += if divergence < 0.0 { 0.0 } else { divergence };
+        if self.job.stats {
+            loss.w_stats(simd, width, basis, cell, h, self.stats);
+        }
+        self.h_next.copy_from_slice(h);
     }
 }

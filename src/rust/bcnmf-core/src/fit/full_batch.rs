@@ -3,9 +3,11 @@
 use super::params::within;
 use super::start::{drop_empty_features, in_range};
 use super::w_step::{WControl, scale_factors, w_step};
-use super::{Factors, FitParams, Penalty, Problem, Record, Scaling, Start, correlation_distance};
+use super::{
+    Factors, FitParams, HeldOut, Penalty, Problem, Record, Scaling, Start, correlation_distance,
+};
 use crate::backend::{Job, Pass, Set};
-use crate::loss::{Basis, Control, Loss, with_loss};
+use crate::loss::{Basis, Control, Loss, LossKind, with_loss};
 use crate::real::Real;
 use crate::width::{column_sums, padded};
 use crate::{Error, Result};
@@ -24,6 +26,7 @@ pub struct FullBatch<'a, T> {
     fresh: bool,
     control: Control<T>,
     w_control: WControl,
+    ambient: Ambient<T>,
     w: Vec<T>,
     w_next: Vec<T>,
     h: [Vec<T>; 2],
@@ -32,10 +35,34 @@ pub struct FullBatch<'a, T> {
     pass: Pass<T>,
     phase: Phase,
     history: Vec<Record>,
+    held_out: [HeldOut; 2],
     /// Change in the sweep that the current pass evaluates.
     change: f64,
     converged: bool,
     failed: bool,
+}
+
+/// The background's rate without factors: profile over features, and a multiple of it for each cell.
+#[derive(Default)]
+struct Ambient<T> {
+    profile: Vec<T>,
+    cells: Vec<T>,
+}
+
+impl<T: Real> Ambient<T> {
+    /// Empty unless the background is contrasted and the loss has need of it.
+    fn new(problem: &Problem<'_>, params: &FitParams, unit: f64) -> Self {
+        let needed =
+            params.loss == LossKind::Poisson && params.weight < 0.0 && params.ambient > 0.0;
+        let Some(y) = problem.background_summary.as_ref().filter(|_| needed) else {
+            return Ambient::default();
+        };
+        let scaled = |sums: &[f64], by: f64| sums.iter().map(|s| T::of(s * by)).collect();
+        Ambient {
+            profile: scaled(&y.row_sums, y.sum.recip()),
+            cells: scaled(&y.column_sums, params.ambient / unit),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,13 +135,20 @@ impl<'a, T: Real> FullBatch<'a, T> {
                 f64::INFINITY
             },
         };
-        let pass = Pass::new(problem.sets(), params.loss, factors, params.maxit > 0);
+        let pass = Pass::new(
+            problem.sets(),
+            params.loss,
+            factors,
+            params.maxit > 0,
+            params.hold_out.is_some(),
+        );
         let phase = if params.maxit > 0 {
             Phase::Sweep
         } else {
             Phase::Evaluate
         };
         let mut fit = FullBatch {
+            ambient: Ambient::new(&problem, &params, unit),
             w_next: vec![T::zero(); working.w.len()],
             h_next: working.h.each_ref().map(|h| vec![T::zero(); h.len()]),
             shared: Vec::new(),
@@ -129,6 +163,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             pass,
             phase,
             history: Vec::new(),
+            held_out: [HeldOut::default(); 2],
             change: f64::NAN,
             converged: false,
             failed: false,
@@ -188,6 +223,12 @@ impl<'a, T: Real> FullBatch<'a, T> {
         Factors::from_working(&self.w, [&self.h[0], &self.h[1]], self.params.k, self.unit)
     }
 
+    /// What entries that were held out lose by the final model, target and background; `None` without a
+    /// hold-out, or before the end.
+    pub fn held_out(&self) -> Option<[HeldOut; 2]> {
+        (self.params.hold_out.is_some() && self.phase == Phase::Done).then_some(self.held_out)
+    }
+
     fn run_pass(&mut self, deadline: Instant) -> bool {
         let sweep = self.phase == Phase::Sweep;
         let job = Job {
@@ -196,6 +237,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
                 w: &self.w,
                 shared: &self.shared,
                 guard: self.control.guard,
+                ambient: &self.ambient.profile,
             },
             factors: padded::<T>(self.params.k),
             scale: self.unit.recip(),
@@ -210,6 +252,8 @@ impl<'a, T: Real> FullBatch<'a, T> {
                 ..self.control
             },
             stats: sweep,
+            hold_out: self.params.hold_out,
+            ambient: &self.ambient.cells,
         };
         let [target, background] = &mut self.h_next;
         let h = [&self.h[0][..], &self.h[1][..]];
@@ -219,7 +263,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
 
     /// Notes the divergences of the model that the pass started from.
     fn record(&mut self) {
-        let squared = if self.params.loss == crate::LossKind::Mse {
+        let squared = if self.params.loss == LossKind::Mse {
             self.unit
         } else {
             1.0
@@ -236,6 +280,13 @@ impl<'a, T: Real> FullBatch<'a, T> {
         }
         // Infinity minus infinity: nothing can be said about this model.
         self.failed = objective.is_nan();
+        self.held_out = [Set::Target, Set::Background].map(|set| {
+            let sums = self.pass.sums(set);
+            HeldOut {
+                divergence: sums.held_out * to_user,
+                entries: sums.n_held_out,
+            }
+        });
         self.history.push(Record {
             iteration: self.history.len(),
             target: x.divergence * to_user,

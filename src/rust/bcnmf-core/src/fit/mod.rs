@@ -14,7 +14,7 @@ mod stopping;
 mod w_step;
 
 pub use full_batch::FullBatch;
-pub use model::{Factors, Model, Record};
+pub use model::{Factors, HeldOut, Model, Record};
 pub use params::{Contrast, FitParams, Penalty, Scaling, Size, Steps};
 pub use problem::Problem;
 pub use project::{Projection, ProjectionParams};

@@ -50,6 +50,15 @@ pub struct Record {
     pub change: f64,
 }
 
+/// What a model loses on the entries of one set that its fit has not seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HeldOut {
+    /// Divergence, summed over these entries.
+    pub divergence: f64,
+    /// Their number.
+    pub entries: usize,
+}
+
 /// A fitted model in the form users read: `X ≈ w · diag(d) · h`, factors by decreasing `d`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {

@@ -2,6 +2,7 @@
 
 use super::Problem;
 use crate::loss::LossKind;
+use crate::matrix::HoldOut;
 use crate::{Error, Result};
 
 /// Penalties, free of the data's scale.
@@ -157,6 +158,12 @@ pub struct FitParams {
     pub scaling: Scaling,
     /// Steps in a sweep.
     pub steps: Steps,
+    /// Part of a background cell's total that a contrast takes as there without any factor, in the
+    /// background's mean profile: what bounds the objective from below (see [`crate::loss::poisson`]).
+    /// Without meaning where the background is explained, and with mse.
+    pub ambient: f64,
+    /// Entries that the fit does not see.
+    pub hold_out: Option<HoldOut>,
 }
 
 impl FitParams {
@@ -174,6 +181,8 @@ impl FitParams {
             h_penalty: Penalty::default(),
             scaling: Scaling::Normalised,
             steps: Steps::ONE,
+            ambient: 0.0,
+            hold_out: None,
         }
     }
 
@@ -203,6 +212,13 @@ impl FitParams {
         let Steps { h, first, w } = self.steps;
         for (name, steps) in [("h steps", h), ("first h steps", first), ("w steps", w)] {
             within(name, steps, steps >= 1, || "at least 1".into())?;
+        }
+        let (name, ambient) = ("ambient", self.ambient);
+        within(name, ambient, (0.0..1.0).contains(&ambient), || {
+            "at least 0 and below 1".into()
+        })?;
+        if let Some(hold_out) = self.hold_out {
+            hold_out.check()?;
         }
         if let Scaling::Plain { guard } = self.scaling {
             within("guard", guard, guard >= 0.0 && guard.is_finite(), || {

@@ -105,7 +105,13 @@ impl<'a, T: Real> Projection<'a, T> {
         let h: Vec<T> = level(&summary.column_sums, k, k, unit);
         Ok(Projection {
             shared: with_loss!(params.loss, loss => loss.shared(&w, padded::<T>(k))),
-            pass: Pass::new([Some(&data), None], params.loss, padded::<T>(k), false),
+            pass: Pass::new(
+                [Some(&data), None],
+                params.loss,
+                padded::<T>(k),
+                false,
+                false,
+            ),
             control: Control {
                 steps: params.maxit,
                 tolerance: T::of(params.tol),
@@ -152,11 +158,14 @@ impl<T: Real> Driver for Projection<'_, T> {
                 w: &self.w,
                 shared: &self.shared,
                 guard: self.control.guard,
+                ambient: &[],
             },
             factors: padded::<T>(self.k),
             scale: self.unit.recip(),
             control: self.control,
             stats: false,
+            hold_out: None,
+            ambient: &[],
         };
         let (pass, data, h, h_next) = (&mut self.pass, &self.data, &self.h, &mut self.h_next);
         self.done = self.done

@@ -1,6 +1,8 @@
 //! Several starts of the same fit; the one with the best objective is kept.
 
-use super::{Driver, Factors, FitParams, FullBatch, Model, Problem, Progress, Record, Start};
+use super::{
+    Driver, Factors, FitParams, FullBatch, HeldOut, Model, Problem, Progress, Record, Start,
+};
 use crate::real::Real;
 use crate::{Error, Result};
 use rayon::ThreadPool;
@@ -20,6 +22,8 @@ pub struct Outcome {
     pub converged: bool,
     /// Stopped because numbers left the finite range.
     pub failed: bool,
+    /// Loss of target and background on entries that were held out.
+    pub held_out: Option<[HeldOut; 2]>,
 }
 
 impl Outcome {
@@ -115,6 +119,7 @@ impl<'a, T: Real> Restarts<'a, T> {
             iterations: fit.iteration(),
             converged: fit.converged(),
             failed: fit.failed(),
+            held_out: fit.held_out(),
         };
         let better = match self.best {
             None => true,

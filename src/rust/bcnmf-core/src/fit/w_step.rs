@@ -1,6 +1,6 @@
 //! The W step: from summed records to new loadings, the same for every loss and weight.
 
-use crate::loss::{Loss, LossKind, floored, with_loss};
+use crate::loss::{Loss, LossKind, floored, not_negative, with_loss};
 use crate::real::Real;
 use crate::stats::WStats;
 use rayon::prelude::*;
@@ -39,7 +39,10 @@ pub(crate) fn w_step<T: Real>(
     control: WControl,
 ) {
     let factors = control.factors;
-    let steps = if with_loss!(control.loss, loss => loss.lasting()) {
+    let masked = records
+        .iter()
+        .any(|r| r.iter().any(|r| !r.masked.is_empty()));
+    let steps = if !masked && with_loss!(control.loss, loss => loss.lasting()) {
         control.steps
     } else {
         1
@@ -80,9 +83,14 @@ pub(crate) fn w_step<T: Real>(
                     }
                 }
                 for _ in 0..steps {
-                    for (denominator, [_, q]) in denominators.iter().zip(&mut sums) {
+                    for ((denominator, records), [_, q]) in
+                        denominators.iter().zip(records).zip(&mut sums)
+                    {
                         if !denominator.is_empty() {
                             with_loss!(control.loss, loss => loss.denominator(denominator, &row, q));
+                        }
+                        if masked {
+                            take_off(q, records, at);
                         }
                     }
                     update_row(&mut row, &sums, control);
@@ -92,6 +100,18 @@ pub(crate) fn w_step<T: Real>(
                     .for_each(|(out, &w)| *out = T::of(w));
             }
         });
+}
+
+/// Takes what entries that do not count would add off the denominator of the feature whose loadings start at `at`.
+fn take_off<T: Real>(denominator: &mut [f64], records: &[&WStats<T>], at: usize) {
+    for record in records {
+        let part = &record.masked[at..at + denominator.len()];
+        denominator
+            .iter_mut()
+            .zip(part)
+            .for_each(|(sum, part)| *sum -= part.wide());
+    }
+    not_negative(denominator);
 }
 
 /// One step of one feature's loadings, from the numerators and denominators of both sets.

@@ -10,6 +10,7 @@ mod log_sum;
 pub mod mse;
 pub mod poisson;
 
+use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
 use crate::width::Width;
@@ -94,11 +95,14 @@ pub struct Basis<'w, T> {
     pub shared: &'w [T],
     /// Added to fitted rates that data are divided by.
     pub guard: T,
+    /// Profile (features, sum 1) of the rate that a cell has without any factor; empty when there is
+    /// none. Poisson only, see [`poisson`].
+    pub ambient: &'w [T],
 }
 
-/// One loss: a column of data and a basis give an updated column of `H` and an additive record.
+/// One loss: a cell's data and a basis give updated coefficients `h` and an additive record.
 ///
-/// `column` yields the non-zero entries of a cell, `h` its coefficients. Factors are padded (see
+/// Entries that do not count ([`Cell::masked`]) are in no sum. Factors are padded (see
 /// [`crate::width`]).
 pub trait Loss: Copy + Send + Sync {
     /// What all columns need of `W` beside `W`: `WᵀW` (mse) or column sums (poisson).
@@ -111,7 +115,7 @@ pub trait Loss: Copy + Send + Sync {
         simd: S,
         width: K,
         basis: Basis<'_, T>,
-        column: impl Iterator<Item = (usize, T)> + Clone,
+        cell: Cell<'_, T>,
         h: &mut [T],
         control: &Control<T>,
     ) -> f64;
@@ -125,13 +129,23 @@ pub trait Loss: Copy + Send + Sync {
         simd: S,
         width: K,
         basis: Basis<'_, T>,
-        column: impl Iterator<Item = (usize, T)> + Clone,
+        cell: Cell<'_, T>,
         h: &[T],
         stats: &mut WStats<T>,
     );
 
-    /// Whether a record holds for any W, not only for the one it was made with: then several W steps
-    /// can be taken from it.
+    /// The divergence of the entries that do not count.
+    fn held_out<S: Simd, T: Real, K: Width>(
+        self,
+        simd: S,
+        width: K,
+        basis: Basis<'_, T>,
+        cell: Cell<'_, T>,
+        h: &[T],
+    ) -> f64;
+
+    /// Whether a record of cells in which all entries count holds for any W, not only for the one it was
+    /// made with: then several W steps can be taken from it.
     fn lasting(self) -> bool;
 
     /// The denominator of one feature's W step, from the summed record and the feature's loadings.
@@ -158,6 +172,12 @@ pub(crate) fn floored<T: Real>(new: T, old: T, numerator: T, floor: T) -> T {
     } else {
         new
     }
+}
+
+/// Takes back what rounding has left below zero after a subtraction.
+#[inline(always)]
+pub(crate) fn not_negative<T: Real>(values: &mut [T]) {
+    values.iter_mut().for_each(|v| *v = v.max(T::zero()));
 }
 
 /// Applies `update` to all coefficients of a cell; true when they changed by no more than the

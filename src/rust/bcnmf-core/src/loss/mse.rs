@@ -1,12 +1,14 @@
 //! Squared error, `D = ‖X − W H‖²`.
 //!
 //! H ∘ (WᵀX) / (WᵀW H) and W ∘ (X Hᵀ) / (W H Hᵀ): Lee & Seung 2001; with contrast, arXiv 2602.22387.
-//! Nothing of the size of X is formed: zeros enter through `WᵀW` and `H Hᵀ`.
+//! Nothing of the size of X is formed: zeros enter through `WᵀW` and `H Hᵀ`, and what entries that do not
+//! count have in these is taken off again.
 
-use super::{Basis, Control, Loss, update_cell};
+use super::{Basis, Control, Loss, not_negative, update_cell};
+use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
-use crate::width::{Width, add_scaled, dot_wide};
+use crate::width::{Width, add_scaled, dot, dot_wide};
 use pulp::Simd;
 
 /// The squared error.
@@ -28,21 +30,21 @@ impl Loss for Mse {
         simd: S,
         width: K,
         basis: Basis<'_, T>,
-        column: impl Iterator<Item = (usize, T)> + Clone,
+        cell: Cell<'_, T>,
         h: &mut [T],
         control: &Control<T>,
     ) -> f64 {
-        let (wx, squares) = sums_and_squares(simd, width, basis.w, column.clone());
-        let mut gh = gram_times(simd, width, basis.shared, h);
+        let (wx, squares) = sums_and_squares(simd, width, basis.w, cell);
+        let mut gh = gram_times(simd, width, basis, cell.masked, h);
         let fit = dot_wide(gh.as_ref(), h);
         let mut divergence = squares - 2.0 * dot_wide(wx.as_ref(), h) + fit;
         // Subtraction has lost half of the digits: look at the residuals themselves.
         if divergence < squares * T::epsilon().wide().sqrt() {
-            divergence = residual_squares(width, basis.w, column, h);
+            divergence = residual_squares(width, basis.w, cell, h);
         }
         for step in 0..control.steps {
             if step > 0 {
-                gh = gram_times(simd, width, basis.shared, h);
+                gh = gram_times(simd, width, basis, cell.masked, h);
             }
             if update_cell(self, h, wx.as_ref(), gh.as_ref(), control) {
                 break;
@@ -60,15 +62,33 @@ impl Loss for Mse {
         self,
         simd: S,
         width: K,
-        _basis: Basis<'_, T>,
-        column: impl Iterator<Item = (usize, T)> + Clone,
+        basis: Basis<'_, T>,
+        cell: Cell<'_, T>,
         h: &[T],
         stats: &mut WStats<T>,
     ) {
-        for (i, x) in column {
+        for (i, x) in cell.entries() {
             add_scaled(simd, width.row_mut(&mut stats.numerator, i), x, h);
         }
         add_outer(&mut stats.denominator, h);
+        for &i in cell.masked {
+            let fit = dot(simd, width.row(basis.w, i as usize), h);
+            add_scaled(simd, width.row_mut(&mut stats.masked, i as usize), fit, h);
+        }
+    }
+
+    #[inline(always)]
+    fn held_out<S: Simd, T: Real, K: Width>(
+        self,
+        simd: S,
+        width: K,
+        basis: Basis<'_, T>,
+        cell: Cell<'_, T>,
+        h: &[T],
+    ) -> f64 {
+        cell.held_out()
+            .map(|(i, x)| (x.wide() - dot(simd, width.row(basis.w, i), h).wide()).powi(2))
+            .sum()
     }
 
     fn lasting(self) -> bool {
@@ -104,22 +124,36 @@ fn sums_and_squares<S: Simd, T: Real, K: Width>(
     simd: S,
     width: K,
     w: &[T],
-    column: impl Iterator<Item = (usize, T)>,
+    cell: Cell<'_, T>,
 ) -> (K::Vector<T>, f64) {
     let mut sums = width.zeros::<T>();
     let mut squares = 0.0;
-    for (i, x) in column {
+    for (i, x) in cell.entries() {
         add_scaled(simd, sums.as_mut(), x, width.row(w, i));
         squares += x.wide() * x.wide();
     }
     (sums, squares)
 }
 
+/// `WᵀW h` over the features that count.
 #[inline(always)]
-fn gram_times<S: Simd, T: Real, K: Width>(simd: S, width: K, gram: &[T], h: &[T]) -> K::Vector<T> {
+fn gram_times<S: Simd, T: Real, K: Width>(
+    simd: S,
+    width: K,
+    basis: Basis<'_, T>,
+    masked: &[u32],
+    h: &[T],
+) -> K::Vector<T> {
     let mut product = width.zeros::<T>();
     for (k, &h) in h.iter().enumerate() {
-        add_scaled(simd, product.as_mut(), h, width.row(gram, k));
+        add_scaled(simd, product.as_mut(), h, width.row(basis.shared, k));
+    }
+    if !masked.is_empty() {
+        for &i in masked {
+            let row = width.row(basis.w, i as usize);
+            add_scaled(simd, product.as_mut(), -dot(simd, row, h), row);
+        }
+        not_negative(product.as_mut());
     }
     product
 }
@@ -135,16 +169,15 @@ fn add_outer<T: Real>(gram: &mut [f64], v: &[T]) {
 
 /// `‖x − W h‖²` entry by entry: features × factors operations, for cells fitted almost exactly.
 #[inline(always)]
-fn residual_squares<T: Real, K: Width>(
-    width: K,
-    w: &[T],
-    column: impl Iterator<Item = (usize, T)>,
-    h: &[T],
-) -> f64 {
-    let mut column = column.peekable();
+fn residual_squares<T: Real, K: Width>(width: K, w: &[T], cell: Cell<'_, T>, h: &[T]) -> f64 {
+    let mut entries = cell.entries().peekable();
+    let mut masked = cell.masked.iter().peekable();
     let mut sum = 0.0;
     for i in 0..w.len() / width.size() {
-        let x = column
+        if masked.next_if(|&&at| at as usize == i).is_some() {
+            continue;
+        }
+        let x = entries
             .next_if(|&(at, _)| at == i)
             .map_or(0.0, |(_, x)| x.wide());
         sum += (x - dot_wide(width.row(w, i), h)).powi(2);

@@ -1,17 +1,23 @@
 //! What a block of data is: features × cells, columns contiguous, values in double as R has them.
 //!
 //! A column is an iterator over its `(feature, value)` pairs with value ≠ 0, whether it is stored
-//! dense or sparse. Losses see nothing else, so both give the same bits.
+//! dense or sparse. Losses see these pairs, gathered as a [`Cell`], and nothing else, so both give the same
+//! bits.
 
+mod cell;
 mod check;
 mod csc;
 mod dense;
 mod gather;
+mod hold_out;
 
+pub use cell::Cell;
+pub(crate) use cell::CellBuffer;
 pub use check::Summary;
 pub use csc::Csc;
 pub use dense::Dense;
 pub use gather::{Gather, Layer};
+pub use hold_out::HoldOut;
 
 use std::ops::Range;
 

@@ -7,7 +7,7 @@ use bcnmf_core::fit::{Factors, FitParams, FullBatch, Penalty, Problem};
 use bcnmf_core::matrix::{Csc, Dense};
 use bcnmf_core::real::Real;
 use bcnmf_core::{LossKind, Matrix, Start};
-use ndarray::{Array2, ShapeBuilder};
+use ndarray::{Array2, Axis, ShapeBuilder};
 use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -110,12 +110,46 @@ pub fn run<'a, T: Real>(
 pub fn divergence(loss: LossKind, x: &Array2<f64>, rate: &Array2<f64>) -> f64 {
     x.iter()
         .zip(rate)
-        .map(|(&x, &l)| match loss {
-            LossKind::Mse => (x - l).powi(2),
-            LossKind::Poisson if x == 0.0 => l,
-            LossKind::Poisson => x * log_ratio(x, l) - x + l,
-        })
+        .map(|(&x, &l)| entry_divergence(loss, x, l))
         .sum()
+}
+
+fn entry_divergence(loss: LossKind, x: f64, rate: f64) -> f64 {
+    match loss {
+        LossKind::Mse => (x - rate).powi(2),
+        LossKind::Poisson if x == 0.0 => rate,
+        LossKind::Poisson => x * log_ratio(x, rate) - x + rate,
+    }
+}
+
+/// [`divergence`] of the entries that count, and of those that are held out.
+fn split_divergence(
+    x: &Array2<f64>,
+    rate: &Array2<f64>,
+    background: bool,
+    params: &FitParams,
+) -> [f64; 2] {
+    let mut sums = [0.0; 2];
+    for (cell, (x, rate)) in x.columns().into_iter().zip(rate.columns()).enumerate() {
+        let mut held_out = vec![false; x.len()];
+        if let Some(hold_out) = params.hold_out {
+            for i in hold_out.features(x.len(), background, cell) {
+                held_out[i as usize] = true;
+            }
+        }
+        for ((&x, &rate), held_out) in x.iter().zip(&rate).zip(held_out) {
+            sums[usize::from(held_out)] += entry_divergence(params.loss, x, rate);
+        }
+    }
+    sums
+}
+
+/// `ε p sᵀ` of a background that is contrasted, from its definition in the documentation of the loss.
+fn ambient_rate(y: &Array2<f64>, params: &FitParams) -> Array2<f64> {
+    let (genes, cells) = (y.sum_axis(Axis(1)), y.sum_axis(Axis(0)));
+    let on = params.loss == LossKind::Poisson && params.weight < 0.0;
+    let share = if on { params.ambient / y.sum() } else { 0.0 };
+    Array2::from_shape_fn(y.dim(), |(i, j)| share * genes[i] * cells[j])
 }
 
 /// `log(x/λ)` with λ kept above zero.
@@ -153,6 +187,8 @@ pub struct Naive {
     pub magnitude: f64,
     /// The background's part of it, without its weight.
     pub magnitude_background: f64,
+    /// Divergence of what is held out, of target and background.
+    pub held_out: [f64; 2],
 }
 
 /// Divergences and objective of `factors`, entry by entry.
@@ -174,7 +210,7 @@ pub fn naive(x: &Array2<f64>, y: Option<&Array2<f64>>, f: &Factors, params: &Fit
         penalty(params.h_penalty, h1, h2, &f.h_background),
     ];
     let rate = product(&f.w, &f.h, k);
-    let target = divergence(loss, x, &rate);
+    let [target, held_out] = split_divergence(x, &rate, false, params);
     let mut all = Naive {
         target,
         background: f64::NAN,
@@ -182,10 +218,11 @@ pub fn naive(x: &Array2<f64>, y: Option<&Array2<f64>>, f: &Factors, params: &Fit
         objective: target + pw + px,
         magnitude: magnitude(loss, x, &rate) + pw + px,
         magnitude_background: 0.0,
+        held_out: [held_out, 0.0],
     };
     if let Some(y) = y {
-        let rate = product(&f.w, &f.h_background, k);
-        all.background = divergence(loss, y, &rate);
+        let rate = product(&f.w, &f.h_background, k) + ambient_rate(y, params);
+        [all.background, all.held_out[1]] = split_divergence(y, &rate, true, params);
         all.objective += weight * (all.background + py);
         all.magnitude_background = magnitude(loss, y, &rate) + py;
         all.magnitude += weight.abs() * all.magnitude_background;

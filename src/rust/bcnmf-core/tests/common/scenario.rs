@@ -2,6 +2,7 @@
 
 use super::{Sparse, dense, factors, run};
 use bcnmf_core::fit::{Factors, FitParams, FullBatch, Penalty, Problem, Steps};
+use bcnmf_core::matrix::HoldOut;
 use bcnmf_core::real::Real;
 use bcnmf_core::{LossKind, Matrix, Start};
 use ndarray::{Array2, ShapeBuilder};
@@ -73,6 +74,9 @@ pub struct Scenario {
     /// L1 and L2 on W, L1 and L2 on H.
     pub penalties: [f64; 4],
     pub steps: Steps,
+    /// The background's ambient rate.
+    pub ambient: f64,
+    pub hold_out: Option<HoldOut>,
     /// Part of the entries that is not zero.
     pub density: f64,
     /// Leave a row and a column empty.
@@ -105,6 +109,10 @@ pub fn scenarios() -> impl Strategy<Value = Scenario> {
     ];
     let several = (1..5usize, 1..5usize, 1..5usize).prop_map(|(h, first, w)| Steps { h, first, w });
     let steps = prop_oneof![Just(Steps::ONE), several];
+    let ambient = prop_oneof![1 => Just(0.0), 1 => 0.001..0.5f64];
+    let held = (0.02..0.6f64, any::<u64>()).prop_map(|(part, seed)| HoldOut { seed, part });
+    let hold_out = prop_oneof![1 => Just(None), 1 => held.prop_map(Some)];
+    let model = (ambient, hold_out);
     let look = (
         0.1..1.0f64,
         any::<bool>(),
@@ -112,27 +120,31 @@ pub fn scenarios() -> impl Strategy<Value = Scenario> {
         any::<u64>(),
         steps,
     );
-    (shape, losses(), weight, penalties, look).prop_map(|(shape, loss, weight, penalties, look)| {
-        let (rows, cells, background, k, k_target) = shape;
-        let k = 1 + (k - 1) % rows.min(cells);
-        let k_target = if weight > 0.0 { k_target % (k + 1) } else { 0 };
-        let (density, blank, sparse, seed, steps) = look;
-        Scenario {
-            rows,
-            cells,
-            background,
-            k,
-            loss,
-            sparse,
-            weight,
-            k_target,
-            penalties,
-            steps,
-            density,
-            blank,
-            seed,
-        }
-    })
+    (shape, losses(), weight, penalties, model, look).prop_map(
+        |(shape, loss, weight, penalties, (ambient, hold_out), look)| {
+            let (rows, cells, background, k, k_target) = shape;
+            let k = 1 + (k - 1) % rows.min(cells);
+            let k_target = if weight > 0.0 { k_target % (k + 1) } else { 0 };
+            let (density, blank, sparse, seed, steps) = look;
+            Scenario {
+                rows,
+                cells,
+                background,
+                k,
+                loss,
+                sparse,
+                weight,
+                k_target,
+                penalties,
+                steps,
+                ambient,
+                hold_out,
+                density,
+                blank,
+                seed,
+            }
+        },
+    )
 }
 
 impl Scenario {
@@ -145,6 +157,8 @@ impl Scenario {
             w_penalty: Penalty { l1: l1_w, l2: l2_w },
             h_penalty: Penalty { l1: l1_h, l2: l2_h },
             steps: self.steps,
+            ambient: self.ambient,
+            hold_out: self.hold_out,
             ..FitParams::new(self.k, self.loss)
         }
     }

@@ -1,0 +1,108 @@
+//! A contrast with an ambient rate has a lower bound, and keeps the target's fit.
+
+mod common;
+
+use bcnmf_core::fit::{FitParams, Record, Scaling};
+use bcnmf_core::simulate::{Counts, Simulation};
+use bcnmf_core::{LossKind, Start};
+use common::cases;
+use common::scenario::{Data, Scenario, scenarios, start_of};
+use ndarray::{Array2, Axis, ShapeBuilder};
+use proptest::prelude::*;
+
+/// `D(Y ‖ ε p sᵀ)`, which no best response of the background exceeds.
+fn most(y: &Array2<f64>, ambient: f64) -> f64 {
+    let (genes, cells, all) = (y.sum_axis(Axis(1)), y.sum_axis(Axis(0)), y.sum());
+    let rate = Array2::from_shape_fn(y.dim(), |(i, j)| ambient * genes[i] * cells[j] / all);
+    common::divergence(LossKind::Poisson, y, &rate)
+}
+
+proptest! {
+    #![proptest_config(cases(150))]
+
+    /// However strong the contrast: with coefficients that are a best response, `F ≥ −α D(Y ‖ ε p sᵀ)`.
+    #[test]
+    fn the_objective_has_the_bound_that_is_promised(
+        scenario in scenarios(), alpha in 0.0..20.0f64, ambient in 0.001..0.5f64, sweeps in 1..40usize,
+    ) {
+        let scenario = Scenario {
+            loss: LossKind::Poisson,
+            weight: -alpha,
+            k_target: 0,
+            penalties: [0.0; 4],
+            background: scenario.background.max(1),
+            hold_out: None,
+            ambient,
+            ..scenario
+        };
+        let data = scenario.data();
+        let params = FitParams { maxit: sweeps, ..scenario.params() };
+        let fit = data.fit::<f64>(scenario.sparse, &params, &start_of(&data, scenario.k, scenario.seed));
+        prop_assert!(!fit.failed());
+        // H steps alone to the best response: W stays where its steps would be of no weight.
+        let y = data.y.as_ref().expect("a background");
+        let mut factors = fit.factors();
+        let respond = FitParams {
+            weight: -1e-300,
+            maxit: 1,
+            scaling: Scaling::Plain { guard: 1e-300 },
+            ..params
+        };
+        for _ in 0..50 {
+            let next = data.fit::<f64>(false, &respond, &Start::Factors(factors.clone())).factors();
+            factors.h_background = next.h_background;
+        }
+        let response = common::naive(&data.x, data.y.as_ref(), &factors, &scenario.params());
+        let bound = most(y, ambient);
+        prop_assert!(response.background <= bound * (1.0 + 1e-3) + 1e-6, "{} > {bound}", response.background);
+    }
+}
+
+fn dense(counts: &Counts, features: usize) -> Array2<f64> {
+    let mut x = Array2::zeros((features, counts.p.len() - 1).f());
+    for (j, ends) in counts.p.windows(2).enumerate() {
+        for at in ends[0] as usize..ends[1] as usize {
+            x[(counts.i[at] as usize, j)] = counts.x[at];
+        }
+    }
+    x
+}
+
+/// A background in which most features outweigh the target: without the ambient rate their loadings
+/// run to zero, and the target's fit with them.
+#[test]
+fn a_strong_contrast_keeps_the_targets_fit() {
+    let sim = Simulation {
+        features: 80,
+        target: 200,
+        background: 300,
+        k_shared: 3,
+        k_target: 1,
+        share: 0.2,
+        depth: 150.0,
+        depth_sd: 0.3,
+        loading_shape: 0.4,
+        use_shape: 0.4,
+        seed: 1,
+    }
+    .run()
+    .expect("valid");
+    let data = Data::new(dense(&sim.target, 80), Some(dense(&sim.background, 80)));
+    let last = |weight: f64, ambient: f64| -> Record {
+        let params = FitParams {
+            weight,
+            ambient,
+            maxit: 300,
+            tol: 0.0,
+            ..FitParams::new(4, LossKind::Poisson)
+        };
+        let fit = data.fit::<f64>(true, &params, &Start::Seed(1));
+        assert!(!fit.failed());
+        *fit.history().last().expect("a record")
+    };
+    let plain = last(0.0, 0.02).target;
+    let (bare, bounded) = (last(-2.0, 0.0).target, last(-2.0, 0.02).target);
+    assert!(bare > 5.0 * plain, "{bare} {plain}");
+    assert!(bounded < bare / 2.0, "{bounded} {bare} {plain}");
+    assert!(last(-2.0, 0.02).background <= most(data.y.as_ref().expect("a background"), 0.02));
+}
