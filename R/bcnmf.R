@@ -61,6 +61,8 @@
 #' @param verbose show a progress bar? By default the option `bcnmf.verbose`, else only in interactive use.
 #' @param steps steps of `h` and of `w` in a sweep, one or two whole numbers; `NULL` for what suits the loss. `steps = 1` is the algorithm as published.
 #'   With `"poisson"`, `w` takes one step in any case.
+#' @param ambient with `alpha` or `beta` and `"poisson"`: the part of a background cell's counts that is taken as ambient, there in the background's
+#'   mean profile without any factor. It keeps a strong contrast bounded; 0 is the published objective. See Details.
 #'
 #' @return A model of class [`bcnmf`][bcnmf-class], factors by decreasing `d`.
 #' @references Li, Yang and Li (2026), Disentangling shared and target-enriched topics via background-contrastive non-negative matrix
@@ -99,7 +101,7 @@ target_first <- function(call, env) {
 #' @export
 bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, beta = NULL, k_target = 0, lambda = NULL,
                           loss = c("mse", "poisson"), seed = 1, init = NULL, tol = 1e-8, maxit = 1000,
-                          L1 = 0, L2 = 0, precision = c("single", "double"), threads = NULL, verbose = NULL, steps = NULL, ...) {
+                          L1 = 0, L2 = 0, precision = c("single", "double"), threads = NULL, verbose = NULL, steps = NULL, ambient = 0.02, ...) {
   call <- rlang::current_env()
   given <- setdiff(names(match.call()), if (is.null(k)) "k")
   check_no_dots(..., call = call)
@@ -114,7 +116,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     list2env(inherited, environment())
   }
   settings <- check_settings(
-    x, y, k, alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, steps, call
+    x, y, k, alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, steps, ambient, call
   )
   session <- core_call(rs_fit_new(x, y, settings), call)
   data <- rs_fit_data(session)
@@ -138,7 +140,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
 # What a continued fit takes from the model it continues, unless it was given.
 inherited_settings <- function(fit, given, has_background) {
   take <- list(k = ncol(fit@w), loss = fit@loss)
-  for (name in c("L1", "L2", "precision", "tol", "steps")) take[[name]] <- fit@misc[[name]]
+  for (name in c("L1", "L2", "precision", "tol", "steps", "ambient")) take[[name]] <- fit@misc[[name]]
   if (has_background && ncol(fit@h_background) > 0 && !any(c("alpha", "beta", "k_target", "lambda") %in% given)) {
     if (any(fit@target_only)) {
       take$k_target <- sum(fit@target_only)

@@ -3,7 +3,7 @@
 default_beta <- 0.2
 
 check_settings <- function(target, background, k, alpha, beta, k_target, lambda, loss, seed, init,
-                           tol, maxit, L1, L2, precision, threads, verbose, steps, call) {
+                           tol, maxit, L1, L2, precision, threads, verbose, steps, ambient, call) {
   most <- min(dim(target))
   check_rank_given(k, NULL, call)
   k <- check_rank(k, most, call)
@@ -16,7 +16,9 @@ check_settings <- function(target, background, k, alpha, beta, k_target, lambda,
     L2 = check_penalty(L2, "L2", call),
     precision = check_choice(precision, c("single", "double"), arg = "precision", call = call),
     threads = resolve_threads(threads, call),
-    steps = check_steps(steps, call)
+    steps = check_steps(steps, call),
+    ambient = check_ambient(ambient, call),
+    hold_out = numeric()
   )
   check_flag(verbose, null_ok = TRUE, arg = "verbose", call = call)
   c(
@@ -47,6 +49,11 @@ check_penalty <- function(x, arg, call) {
   ok <- is.numeric(x) && length(x) %in% 1:2 && is.null(dim(x)) && all(is.finite(x)) && all(x >= 0)
   if (!ok) refuse(x, "one or two finite numbers of at least 0 (for w and h)", arg, call)
   rep_len(as.double(x), 2)
+}
+
+check_ambient <- function(ambient, call) {
+  check_number(ambient, min = 0, max = 0.5, arg = "ambient", call = call)
+  as.double(ambient)
 }
 
 # As the core takes them: h, h in the first sweep, w; none for what suits the loss.

@@ -89,7 +89,7 @@ place_consensus <- function(found, fits, target, background, maxit, threads, ver
   open <- !found$target_only[last]
   settings <- do.call(fit_settings, c(
     list(k = ncol(w), loss = fits[[1]]@loss, maxit = maxit, threads = threads, w = list(w)),
-    fits[[1]]@misc[c("L1", "L2", "tol", "precision")], common_contrast(fits)
+    fits[[1]]@misc[c("L1", "L2", "tol", "precision", "ambient")], common_contrast(fits)
   ))
   # refuses bad data, and tells their size
   data <- rs_fit_data(core_call(rs_fit_new(x, y, settings), call))

@@ -4,7 +4,8 @@ use crate::arguments::Arguments;
 use crate::data::{borrow, borrow_optional, r_matrix};
 use crate::{Result, refuse};
 use bcnmf_core::backend::pool;
-use bcnmf_core::fit::{Contrast, Factors, Outcome, Restarts, Scaling, Steps};
+use bcnmf_core::fit::{Contrast, Factors, HeldOut, Outcome, Restarts, Scaling, Steps};
+use bcnmf_core::matrix::HoldOut;
 use bcnmf_core::{Driver, FitParams, LossKind, Matrix, Problem, Progress, Start};
 use extendr_api::prelude::*;
 use std::sync::Arc;
@@ -63,6 +64,8 @@ fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
         h_penalty,
         scaling: Scaling::Normalised,
         steps: steps(&arguments, loss)?,
+        ambient: arguments.number("ambient")?,
+        hold_out: hold_out(&arguments)?,
     };
     let (starts, problem) = (starts(&arguments)?, Arc::new(problem));
     let fit = match arguments.text("precision")?.as_str() {
@@ -149,6 +152,9 @@ fn outcome(outcome: &Outcome) -> List {
     let column = |value: fn(&bcnmf_core::fit::Record) -> f64| -> Vec<f64> {
         outcome.history.iter().map(value).collect()
     };
+    let held_out = |value: fn(&HeldOut) -> f64| -> Vec<f64> {
+        outcome.held_out.iter().flatten().map(value).collect()
+    };
     list!(
         target = column(|r| r.target),
         background = column(|r| r.background),
@@ -156,7 +162,9 @@ fn outcome(outcome: &Outcome) -> List {
         change = column(|r| r.change),
         iterations = outcome.iterations as f64,
         converged = outcome.converged,
-        failed = outcome.failed
+        failed = outcome.failed,
+        held_out = held_out(|h| h.divergence),
+        n_held_out = held_out(|h| h.entries as f64)
     )
 }
 
@@ -200,6 +208,18 @@ fn steps(arguments: &Arguments, loss: LossKind) -> Result<Steps> {
             w: w as usize,
         }),
         _ => Err(refuse("internal argument steps is not h, first h, w")),
+    }
+}
+
+/// `hold_out`: part and seed; empty for none.
+fn hold_out(arguments: &Arguments) -> Result<Option<HoldOut>> {
+    match arguments.numbers("hold_out")?[..] {
+        [] => Ok(None),
+        [part, seed] => Ok(Some(HoldOut {
+            part,
+            seed: seed as i64 as u64,
+        })),
+        _ => Err(refuse("internal argument hold_out is not part, seed")),
     }
 }
 

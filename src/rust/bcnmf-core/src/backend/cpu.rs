@@ -46,6 +46,8 @@ pub(crate) struct Job<'j, T> {
     pub stats: bool,
     /// Entries that do not count.
     pub hold_out: Option<HoldOut>,
+    /// Mean profiles of target and background (features, sum 1), where entries are held out.
+    pub profiles: [&'j [T]; 2],
     /// [`Cell::ambient`] of the background's cells, where there is such a rate; the target has none.
     pub ambient: &'j [T],
 }
@@ -210,7 +212,8 @@ impl<T: Real> Stripe<T> {
                 let (stats, sums) = (&mut self.stats, &mut self.sums);
                 with_loss!(job.loss, loss => with_width!(job.factors, width => {
                     let (h, h_next) = (width.row(h, at), width.row_mut(h_next, at));
-                    Arch::new().dispatch(Work { job, loss, width, cell, h, h_next, stats, sums })
+                    let profile = job.profiles[self.set as usize];
+                    Arch::new().dispatch(Work { job, loss, width, cell, profile, h, h_next, stats, sums })
                 }));
             }
         }
@@ -243,6 +246,7 @@ struct Work<'c, T, L, K> {
     loss: L,
     width: K,
     cell: Cell<'c, T>,
+    profile: &'c [T],
     h: &'c [T],
     h_next: &'c mut [T],
     stats: &'c mut WStats<T>,
@@ -269,7 +273,7 @@ impl<T: Real, L: Loss, K: Width> WithSimd for Work<'_, T, L, K> {
             }
         }
         if control.steps == 0 {
-            self.sums.held_out += loss.held_out(simd, width, basis, cell, h);
+            self.sums.held_out += loss.held_out(simd, width, basis, cell, h, self.profile);
             self.sums.n_held_out += cell.masked.len();
         }
         let divergence = loss.h_step(simd, width, basis, cell, h, &control);

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::backend::{Job, Pass, Set};
 use crate::loss::{Basis, Control, Loss, LossKind, with_loss};
+use crate::matrix::Summary;
 use crate::real::Real;
 use crate::width::{column_sums, padded};
 use crate::{Error, Result};
@@ -27,6 +28,8 @@ pub struct FullBatch<'a, T> {
     control: Control<T>,
     w_control: WControl,
     ambient: Ambient<T>,
+    /// Mean profiles of target and background, for predictions of held-out entries.
+    profiles: [Vec<T>; 2],
     w: Vec<T>,
     w_next: Vec<T>,
     h: [Vec<T>; 2],
@@ -57,12 +60,18 @@ impl<T: Real> Ambient<T> {
         let Some(y) = problem.background_summary.as_ref().filter(|_| needed) else {
             return Ambient::default();
         };
-        let scaled = |sums: &[f64], by: f64| sums.iter().map(|s| T::of(s * by)).collect();
+        let multiple = |sum: &f64| T::of(sum * (params.ambient / unit));
         Ambient {
-            profile: scaled(&y.row_sums, y.sum.recip()),
-            cells: scaled(&y.column_sums, params.ambient / unit),
+            profile: profile(y),
+            cells: y.column_sums.iter().map(multiple).collect(),
         }
     }
+}
+
+/// Each feature's share of the set's total.
+fn profile<T: Real>(set: &Summary) -> Vec<T> {
+    let share = |sum: &f64| T::of(sum / set.sum);
+    set.row_sums.iter().map(share).collect()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,6 +158,14 @@ impl<'a, T: Real> FullBatch<'a, T> {
         };
         let mut fit = FullBatch {
             ambient: Ambient::new(&problem, &params, unit),
+            profiles: match params.hold_out {
+                Some(_) => [
+                    Some(&problem.target_summary),
+                    problem.background_summary.as_ref(),
+                ]
+                .map(|set| set.map_or(Vec::new(), profile)),
+                None => [Vec::new(), Vec::new()],
+            },
             w_next: vec![T::zero(); working.w.len()],
             h_next: working.h.each_ref().map(|h| vec![T::zero(); h.len()]),
             shared: Vec::new(),
@@ -253,6 +270,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             },
             stats: sweep,
             hold_out: self.params.hold_out,
+            profiles: [&self.profiles[0], &self.profiles[1]],
             ambient: &self.ambient.cells,
         };
         let [target, background] = &mut self.h_next;

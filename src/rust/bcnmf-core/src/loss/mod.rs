@@ -134,7 +134,8 @@ pub trait Loss: Copy + Send + Sync {
         stats: &mut WStats<T>,
     );
 
-    /// The divergence of the entries that do not count.
+    /// The divergence of the entries that do not count. `profile` is the mean profile of the cell's set (sum 1),
+    /// for a loss that has to smooth its predictions.
     fn held_out<S: Simd, T: Real, K: Width>(
         self,
         simd: S,
@@ -142,6 +143,7 @@ pub trait Loss: Copy + Send + Sync {
         basis: Basis<'_, T>,
         cell: Cell<'_, T>,
         h: &[T],
+        profile: &[T],
     ) -> f64;
 
     /// Whether a record of cells in which all entries count holds for any W, not only for the one it was

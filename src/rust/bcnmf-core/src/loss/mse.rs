@@ -85,6 +85,7 @@ impl Loss for Mse {
         basis: Basis<'_, T>,
         cell: Cell<'_, T>,
         h: &[T],
+        _profile: &[T],
     ) -> f64 {
         cell.held_out()
             .map(|(i, x)| (x.wide() - dot(simd, width.row(basis.w, i), h).wide()).powi(2))

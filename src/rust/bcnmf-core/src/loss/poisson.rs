@@ -33,6 +33,10 @@ use pulp::Simd;
 #[derive(Clone, Copy, Debug)]
 pub struct Poisson;
 
+/// Part of a held-out rate that comes from the mean profile: a feature that the fit has not seen in a
+/// factor would be impossible there, and a single count of it outweigh all others.
+const SMOOTHING: f64 = 0.01;
+
 impl Loss for Poisson {
     fn shared<T: Real>(self, w: &[T], factors: usize) -> Vec<T> {
         column_sums(w, factors).into_iter().map(T::of).collect()
@@ -50,11 +54,7 @@ impl Loss for Poisson {
     ) -> f64 {
         let mut denominator = width.zeros::<T>();
         denominator.as_mut().copy_from_slice(basis.shared);
-        let mut total = if basis.ambient.is_empty() {
-            0.0
-        } else {
-            cell.ambient.wide()
-        };
+        let mut total = basis.ambient_total(cell);
         if !cell.masked.is_empty() {
             for &i in cell.masked {
                 let row = width.row(basis.w, i as usize);
@@ -115,11 +115,15 @@ impl Loss for Poisson {
         basis: Basis<'_, T>,
         cell: Cell<'_, T>,
         h: &[T],
+        profile: &[T],
     ) -> f64 {
         let mut sum = 0.0;
         let mut chunk = Chunk::neutral();
+        let total = dot_wide(basis.shared, h) + basis.ambient_total(cell);
+        let total = T::of(SMOOTHING * total);
         for (at, (i, x)) in cell.held_out().enumerate() {
-            let rate = rate(simd, width, basis, cell, i, h);
+            let fitted = rate(simd, width, basis, cell, i, h);
+            let rate = T::of(1.0 - SMOOTHING) * fitted + total * profile[i];
             sum += rate.wide();
             (chunk.x[at % CHUNK], chunk.ratio[at % CHUNK]) = (x, ratio(x, rate, basis.guard));
             if at % CHUNK == CHUNK - 1 {
@@ -221,6 +225,15 @@ fn rate<S: Simd, T: Real, K: Width>(
 }
 
 impl<T: Real> Basis<'_, T> {
+    #[inline(always)]
+    fn ambient_total(&self, cell: Cell<'_, T>) -> f64 {
+        if self.ambient.is_empty() {
+            0.0
+        } else {
+            cell.ambient.wide()
+        }
+    }
+
     #[inline(always)]
     fn ambient_rate(&self, cell: Cell<'_, T>, i: usize) -> T {
         // No profile, no rate.

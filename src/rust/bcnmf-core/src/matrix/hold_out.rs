@@ -3,7 +3,7 @@
 use crate::{Error, Result};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, Geometric};
+use rand_distr::{Distribution, Exp1};
 
 /// A speckled hold-out (Wold 1978; Owen & Perry 2009): each entry of target and background is left out of
 /// all sums with this probability.
@@ -42,15 +42,14 @@ impl HoldOut {
     ) -> impl Iterator<Item = u32> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(2 * cell as u64 + u64::from(background));
-        // The gaps between the marked ones of many independent trials; a part that was not checked marks none.
-        let gaps = Geometric::new(self.part).ok();
-        let mut next = 0_u64;
+        // Gaps between the marked ones of independent trials are geometric: an exponential, rounded down.
+        let scale = -(-self.part).ln_1p().recip();
+        let mut next = 0.0;
         std::iter::from_fn(move || {
-            let at = next.checked_add(gaps?.sample(&mut rng))?;
-            (at < features as u64).then(|| {
-                next = at + 1;
-                at as u32
-            })
+            let gap: f64 = Exp1.sample(&mut rng);
+            let at = next + (gap * scale).floor();
+            next = at + 1.0;
+            (at < features as f64).then_some(at as u32)
         })
     }
 }
