@@ -110,21 +110,29 @@ check_contrast <- function(has_background, k, alpha, beta, k_target, lambda, cal
   c(lapply(kind, function(x) if (is.numeric(x)) as.double(x) else x), k_target = as.integer(k_target))
 }
 
+# How a seed makes a start; the first one unless said.
+seed_starts <- c("random", "nndsvd")
+start_kinds <- "\"random\", \"nndsvd\", a matrix, a list of matrices or a model made by bcnmf()"
+
 # Where to start: seeds, matrices for w, or the factors of another fit.
 check_start <- function(target, background, k, seed, init, call) {
+  if (is.null(init)) init <- seed_starts
   # As in RcppML, a starting w may also be given as `seed`.
-  if (is.null(init) && (is.matrix(seed) || is.list(seed))) {
+  if (identical(init, seed_starts) && (is.matrix(seed) || is.list(seed))) {
     init <- seed
     seed <- NULL
   }
-  start <- list(seed = NULL, w = NULL, factors = NULL)
-  if (is.null(init)) {
+  start <- list(init = "given", seed = NULL, w = NULL, factors = NULL)
+  if (is.character(init) && is.null(dim(init))) {
+    kind <- if (identical(init, seed_starts)) "random" else init
+    if (!is_scalar(kind) || !kind %in% seed_starts) refuse(init, start_kinds, "init", call)
+    start$init <- as.vector(kind)
     start["seed"] <- list(check_seed(seed, call))
   } else if (methods::is(init, "bcnmf")) {
     start["factors"] <- list(factors_of(init, target, background, k, call))
   } else {
     given <- if (is.list(init) && !is.data.frame(init)) init else list(init)
-    if (length(given) == 0) refuse(init, "a matrix, a list of matrices or a model made by bcnmf()", "init", call)
+    if (length(given) == 0) refuse(init, start_kinds, "init", call)
     start["w"] <- list(lapply(given, check_start_w, nrow(target), k, call))
   }
   start
@@ -140,7 +148,7 @@ check_seed <- function(seed, call) {
 check_start_w <- function(w, rows, k, call) {
   if (methods::is(w, "Matrix") || is.data.frame(w)) w <- as.matrix(w)
   if (!is.matrix(w) || !is.numeric(w)) {
-    refuse(w, "a matrix, a list of matrices or a model made by bcnmf()", "init", call)
+    refuse(w, start_kinds, "init", call)
   }
   if (nrow(w) != rows || ncol(w) != k) {
     abort_bcnmf("A starting {.arg w} must be {rows} x {k} (features x factors), not {nrow(w)} x {ncol(w)}.",

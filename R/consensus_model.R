@@ -102,7 +102,7 @@ place_consensus <- function(found, fits, target, background, maxit, threads, ver
     settings$factors$h_background[open, ] <- place(y, w[, open, drop = FALSE])
   }
   session <- core_call(rs_fit_new(x, y, settings), call)
-  bar <- progress_bar(verbose, "Consensus", maxit)
+  bar <- progress_bar(verbose, "Consensus")
   if (!drive(function(s) rs_fit_advance(session, s), function() rs_fit_stop(session), bar, call)) rlang::interrupt()
   model <- new_model(rs_fit_result(session), data, settings, x, y, NULL, interrupted = FALSE, call = NULL)
   model@restarts$start <- "consensus"

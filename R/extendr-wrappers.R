@@ -32,6 +32,10 @@ rs_fit_stop <- function(session) .Call(wrap__rs_fit_stop, session)
 #' @noRd
 rs_fit_result <- function(session) .Call(wrap__rs_fit_result, session)
 
+#' Random numbers on (0, 1): those that a start from this seed is made of.
+#' @noRd
+rs_uniform <- function(seed, n) .Call(wrap__rs_uniform, seed, n)
+
 #' The slots of the dgCMatrix whose column j is cell `cell[j]` of `layers[[layer[j]]]` (both from 1); `rows` has
 #' for each layer where its features go (from 1; NA or 0 to leave one out).
 #' @noRd

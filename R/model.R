@@ -23,7 +23,7 @@ new_model <- function(result, data, settings, x, y, init, interrupted, call) {
     history = history,
     restarts = outcomes,
     misc = list(
-      call = call, seed = settings$seed, tol = settings$tol, maxit = settings$maxit,
+      call = call, seed = settings$seed, init = settings$init, tol = settings$tol, maxit = settings$maxit,
       L1 = settings$L1, L2 = settings$L2, precision = settings$precision, threads = settings$threads,
       steps = if (length(settings$steps)) settings$steps[-2], ambient = settings$ambient,
       iterations = outcomes$iterations[outcomes$best], converged = outcomes$converged[outcomes$best], interrupted = interrupted,

@@ -51,7 +51,7 @@ project <- function(x, w, fit, size, tol, maxit, threads, verbose, call) {
   session <- core_call(rs_project_new(x, w, settings), call)
   finished <- drive(
     function(seconds) rs_project_advance(session, seconds),
-    on_interrupt = function() NULL, progress_bar(verbose, "Projecting", 0), call
+    on_interrupt = function() NULL, progress_bar(verbose, "Projecting"), call
   )
   if (!finished) rlang::interrupt()
   core_call(rs_project_result(session), call)

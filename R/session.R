@@ -47,7 +47,7 @@ is_verbose <- function(verbose) {
 }
 
 # A cli progress bar over all sweeps of all starts, or nothing.
-progress_bar <- function(verbose, what, maxit, frame = parent.frame()) {
+progress_bar <- function(verbose, what, frame = parent.frame()) {
   silent <- function(...) invisible(NULL)
   if (!is_verbose(verbose)) return(list(update = silent, done = silent))
   status <- ""
@@ -56,17 +56,17 @@ progress_bar <- function(verbose, what, maxit, frame = parent.frame()) {
     format = "{cli::pb_spin} {what} {cli::pb_bar} {cli::pb_percent} {status} [{cli::pb_elapsed}]"
   )
   update <- function(state) {
-    within <- (state$iteration + state$fraction) / (maxit + 1)
     status <<- progress_status(state)
-    cli::cli_progress_update(id = id, set = min(99, 100 * (state$start + within) / state$starts), .envir = environment(update))
+    cli::cli_progress_update(id = id, set = min(99, 100 * state$share), .envir = environment(update))
   }
   list(update = update, done = function() cli::cli_progress_done(id = id))
 }
 
+# Of several starts the first one in work stands for all.
 progress_status <- function(state) {
-  start <- if (state$starts > 1) sprintf("start %d of %d, ", min(state$start + 1, state$starts), state$starts)
+  starts <- if (state$starts > 1) sprintf("%d of %d starts done, ", state$finished, state$starts)
   change <- if (is.finite(state$change)) sprintf(", change %.1e", state$change)
-  paste0(start, sprintf("sweep %d", state$iteration), change)
+  paste0(starts, sprintf("sweep %d", state$iteration), change)
 }
 
 # State of the package: the model of the last interrupted call.

@@ -97,6 +97,12 @@ test_that("threads and repeats give the same bits, and R's random numbers are un
   })
   expect_identical(.Random.seed, before)
   for (fit in fits[-1]) expect_same_model(fit, fits[[1]])
+  # several starts are fitted side by side
+  fits <- lapply(1:3, function(threads) bcnmf(sim$target, k = 4, maxit = 30, tol = 1e-3, seed = c(4, 2, 9, 1), threads = threads))
+  for (fit in fits[-1]) {
+    expect_same_model(fit, fits[[1]])
+    expect_identical(fit$restarts, fits[[1]]$restarts)
+  }
 })
 
 test_that("the caller's data are not modified", {

@@ -4,7 +4,7 @@ use crate::arguments::Arguments;
 use crate::data::{borrow, borrow_optional, r_matrix};
 use crate::{Result, refuse};
 use bcnmf_core::backend::pool;
-use bcnmf_core::fit::{Contrast, Factors, HeldOut, Outcome, Restarts, Scaling, Steps};
+use bcnmf_core::fit::{Contrast, Factors, HeldOut, Outcome, Restarts, Scaling, Steps, uniform};
 use bcnmf_core::matrix::HoldOut;
 use bcnmf_core::{Driver, FitParams, LossKind, Matrix, Problem, Progress, Start};
 use extendr_api::prelude::*;
@@ -168,6 +168,13 @@ fn outcome(outcome: &Outcome) -> List {
     )
 }
 
+/// Random numbers on (0, 1): those that a start from this seed is made of.
+/// @noRd
+#[extendr]
+fn rs_uniform(seed: f64, n: f64) -> Vec<f64> {
+    uniform(seed as i64 as u64, n as usize)
+}
+
 /// A span of time that any double means something for.
 pub(crate) fn budget(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds)
@@ -178,10 +185,10 @@ pub(crate) fn budget(seconds: f64) -> Duration {
 pub(crate) fn progress(progress: Progress) -> List {
     list!(
         done = progress.done,
-        start = progress.start as f64,
+        finished = progress.finished as f64,
         starts = progress.starts as f64,
+        share = progress.share,
         iteration = progress.iteration as f64,
-        fraction = progress.fraction,
         objective = progress.objective,
         change = progress.change
     )
@@ -264,4 +271,5 @@ extendr_module! {
     fn rs_fit_advance;
     fn rs_fit_stop;
     fn rs_fit_result;
+    fn rs_uniform;
 }

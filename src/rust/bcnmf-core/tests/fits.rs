@@ -175,15 +175,17 @@ fn the_best_start_is_kept_and_all_are_recorded() {
     let starts: Vec<Start> = (1..=8).map(Start::Seed).collect();
     let mut fit = restarts(&data, &params, starts.clone()).expect("valid");
     assert_eq!(fit.best(), None);
-    let mut seen = 0;
+    let mut seen = (0, 0.0);
     loop {
-        let progress = fit.advance(Duration::from_secs(60));
-        assert!(progress.start >= seen && progress.starts == 8);
-        seen = progress.start;
+        let progress = fit.advance(Duration::from_micros(300));
+        let now = (progress.finished, progress.share);
+        assert!(now.0 >= seen.0 && now.1 >= seen.1 && progress.starts == 8);
+        seen = now;
         if progress.done {
             break;
         }
     }
+    assert_eq!(seen, (8, 1.0));
     let ends: Vec<f64> = fit.outcomes().iter().map(|o| o.objective()).collect();
     assert_eq!(ends.len(), 8);
     let best = fit.best().expect("finished");
@@ -297,25 +299,52 @@ fn bad_starts_and_parameters_are_refused_before_any_work() {
 }
 
 #[test]
-fn a_stopped_fit_leaves_its_last_complete_sweep() {
+fn a_stopped_fit_leaves_the_last_complete_sweeps() {
     let data = Data::new(random(60, 2000, 0.5, 1), None);
     let params = FitParams {
         maxit: 1000,
         tol: 0.0,
         ..FitParams::new(5, LossKind::Poisson)
     };
-    let mut fit = restarts(&data, &params, vec![Start::Seed(1), Start::Seed(2)]).expect("valid");
+    let starts: Vec<Start> = (1..=3).map(Start::Seed).collect();
+    let mut fit = restarts(&data, &params, starts.clone()).expect("valid");
     while fit.advance(Duration::from_millis(1)).iteration < 3 {}
     fit.stop();
-    assert!(fit.advance(Duration::from_secs(60)).done);
-    assert_eq!((fit.outcomes().len(), fit.best()), (1, Some(0)));
-    let sweeps = fit.outcomes()[0].iterations;
-    let params = FitParams {
-        maxit: sweeps,
-        ..params
-    };
-    let alone = data.fit::<f64>(true, &params, &Start::Seed(1));
-    assert_eq!(alone.factors(), fit.factors());
+    let progress = fit.advance(Duration::from_secs(60));
+    assert!(progress.done && progress.finished == 2);
+    // Two threads, so two were in work.
+    let ends: Vec<(usize, f64)> = fit
+        .outcomes()
+        .iter()
+        .map(|o| (o.iterations, o.objective()))
+        .collect();
+    assert_eq!(ends.len(), 2);
+    let best = fit.best().expect("stopped");
+    // A start that was not evaluated is worse than any.
+    let better = |end: &(usize, f64)| end.1 < ends[best].1;
+    assert!(
+        !ends.iter().any(better) && ends[best].1.is_finite(),
+        "{ends:?}"
+    );
+    for (at, (start, (sweeps, _))) in starts.iter().zip(&ends).enumerate() {
+        let params = FitParams {
+            maxit: *sweeps,
+            ..params.clone()
+        };
+        let alone = data.fit::<f64>(true, &params, start);
+        // The last sweep is not evaluated.
+        let history = &fit.outcomes()[at].history;
+        let objective = |r: &Record| r.objective;
+        assert!(
+            history
+                .iter()
+                .map(objective)
+                .eq(alone.history()[..history.len()].iter().map(objective))
+        );
+        if at == best {
+            assert_eq!(alone.factors(), fit.factors());
+        }
+    }
     let model = fit.model();
     assert!(
         model
@@ -325,6 +354,36 @@ fn a_stopped_fit_leaves_its_last_complete_sweep() {
             .chain(&model.h)
             .all(|v| v.is_finite())
     );
+}
+
+#[test]
+fn starts_that_ended_are_preferred_to_those_that_are_stopped() {
+    let data = Data::new(random(60, 2000, 0.5, 1), None);
+    // The second starts where the first one is after many sweeps.
+    let params = FitParams {
+        maxit: 30,
+        tol: 0.0,
+        ..FitParams::new(5, LossKind::Poisson)
+    };
+    let far = data.fit::<f64>(true, &params, &Start::Seed(1)).factors();
+    let params = FitParams {
+        maxit: 2,
+        ..params.clone()
+    };
+    let starts = vec![Start::Seed(1), Start::Factors(far)];
+    let one = pool(1).expect("a thread");
+    let mut fit =
+        Restarts::<f64>::new(Arc::new(data.problem(true)), params, starts, one).expect("valid");
+    loop {
+        let progress = fit.advance(Duration::ZERO);
+        if (progress.finished, progress.iteration) == (1, 1) {
+            break;
+        }
+    }
+    fit.stop();
+    let ends: Vec<f64> = fit.outcomes().iter().map(|o| o.objective()).collect();
+    assert!(ends.len() == 2 && ends[1] < ends[0], "{ends:?}");
+    assert_eq!(fit.best(), Some(0));
 }
 
 #[test]

@@ -240,11 +240,11 @@ fn outcome<T: Real>(
     data: &Data,
     sparse: bool,
     params: &FitParams,
-    threads: usize,
+    (starts, threads): (u64, usize),
     budget: Duration,
 ) -> (Factors, Vec<Outcome>) {
     let problem = Arc::new(data.problem(sparse));
-    let starts = vec![Start::Seed(1), Start::Seed(2)];
+    let starts = (1..=starts).map(Start::Seed).collect();
     let pool = pool(threads).expect("threads");
     let mut fit = Restarts::<T>::new(problem, params.clone(), starts, pool).expect("valid");
     let mut calls = 0;
@@ -275,19 +275,17 @@ fn threads_and_slices<T: Real>(loss: LossKind, sparse: bool) {
         ..FitParams::new(5, loss)
     };
     let long = Duration::from_secs(600);
-    let want = outcome::<T>(&data, sparse, &params, 1, long);
+    let want = outcome::<T>(&data, sparse, &params, (2, 1), long);
     for threads in [2, 4] {
-        assert!(
-            same(&want, &outcome::<T>(&data, sparse, &params, threads, long)),
-            "{threads} threads"
-        );
+        let got = outcome::<T>(&data, sparse, &params, (2, threads), long);
+        assert!(same(&want, &got), "{threads} threads");
     }
     for (threads, micros) in [(1, 1000), (2, 300), (2, 50), (1, 1)] {
         let got = outcome::<T>(
             &data,
             sparse,
             &params,
-            threads,
+            (2, threads),
             Duration::from_micros(micros),
         );
         assert!(
@@ -310,6 +308,33 @@ fn threads_and_slices_change_no_bit_poisson() {
     for sparse in [false, true] {
         threads_and_slices::<f64>(LossKind::Poisson, sparse);
         threads_and_slices::<f32>(LossKind::Poisson, sparse);
+    }
+}
+
+/// Starts are fitted one after the other by one thread, side by side by several.
+#[test]
+fn starts_side_by_side_change_no_bit() {
+    let data = Data::new(random(30, 400, 0.5, 1), Some(random(30, 200, 0.5, 2)));
+    let params = FitParams {
+        maxit: 60,
+        // Some starts converge before others.
+        tol: 3e-4,
+        weight: -0.3,
+        ..FitParams::new(4, LossKind::Mse)
+    };
+    for starts in [1, 2, 3, 7] {
+        let long = Duration::from_secs(600);
+        let want = outcome::<f64>(&data, true, &params, (starts, 1), long);
+        assert_eq!(want.1.len(), starts as usize);
+        for threads in [1, 2, 3, 8] {
+            for budget in [long, Duration::from_micros(200), Duration::from_micros(1)] {
+                let got = outcome::<f64>(&data, true, &params, (starts, threads), budget);
+                assert!(
+                    same(&want, &got),
+                    "{starts} starts, {threads} threads, {budget:?} at a time"
+                );
+            }
+        }
     }
 }
 

@@ -19,7 +19,7 @@ pub use params::{Contrast, FitParams, Penalty, Scaling, Size, Steps};
 pub use problem::Problem;
 pub use project::{Projection, ProjectionParams};
 pub use restarts::{Outcome, Restarts};
-pub use start::Start;
+pub use start::{Start, uniform};
 pub use stopping::correlation_distance;
 
 use std::time::Duration;
@@ -27,17 +27,17 @@ use std::time::Duration;
 /// How far a driver has come.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
-    /// Start in work, from 0.
-    pub start: usize,
+    /// Starts that ended.
+    pub finished: usize,
     /// Number of starts.
     pub starts: usize,
-    /// Complete sweeps of this start.
+    /// Part that is done of the sweeps that all starts may take, 0 to 1; never falls.
+    pub share: f64,
+    /// Complete sweeps of the first start in work.
     pub iteration: usize,
-    /// Part of the current pass that is done, 0 to 1.
-    pub fraction: f64,
-    /// Objective of the latest sweep that is evaluated; NaN before the first.
+    /// Its objective in the latest sweep that is evaluated; NaN before the first.
     pub objective: f64,
-    /// Correlation distance of W in the latest sweep; NaN before the first.
+    /// Its correlation distance of W in the latest sweep; NaN before the first.
     pub change: f64,
     /// Nothing is left to do.
     pub done: bool,

@@ -180,10 +180,10 @@ impl<T: Real> Driver for Projection<'_, T> {
                 )
             });
         Progress {
-            start: 0,
+            finished: usize::from(self.done),
             starts: 1,
+            share: self.pass.fraction(),
             iteration: usize::from(self.done),
-            fraction: self.pass.fraction(),
             objective: f64::NAN,
             change: f64::NAN,
             done: self.done,

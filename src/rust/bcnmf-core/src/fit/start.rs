@@ -53,9 +53,8 @@ impl Start {
         };
         match self {
             Start::Seed(seed) => {
-                // Counter-based: entry (i, k) is number i·K + k of the seed's stream.
-                let mut rng = ChaCha8Rng::seed_from_u64(*seed);
-                let mut w: Vec<f64> = Open01.sample_iter(&mut rng).take(rows * k).collect();
+                // Entry (i, k) is number i·K + k of the seed's stream.
+                let mut w = uniform(*seed, rows * k);
                 normalise_columns(&mut w, k);
                 Ok(Working {
                     w: pad(&w, k),
@@ -95,6 +94,12 @@ impl Start {
             }
         }
     }
+}
+
+/// The first `n` of the random numbers on (0, 1) that this seed stands for.
+pub fn uniform(seed: u64, n: usize) -> Vec<f64> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    Open01.sample_iter(&mut rng).take(n).collect()
 }
 
 /// Each cell's total spread evenly over the first `available` of `k` factors.
