@@ -157,11 +157,14 @@ pub struct FitParams {
     pub scaling: Scaling,
     /// Steps in a sweep.
     pub steps: Steps,
+    /// Whether factors that do nothing are started anew in the first half of the sweeps. Never when
+    /// another fit goes on, nor with [`Scaling::Plain`].
+    pub revive: bool,
 }
 
 impl FitParams {
     /// Plain NMF with `k` factors: no background weight, no penalties, 100 sweeps of one
-    /// step each.
+    /// step each, no factor started anew.
     pub fn new(k: usize, loss: LossKind) -> Self {
         FitParams {
             k,
@@ -174,6 +177,7 @@ impl FitParams {
             h_penalty: Penalty::default(),
             scaling: Scaling::Normalised,
             steps: Steps::ONE,
+            revive: false,
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Outcome {
     pub converged: bool,
     /// Stopped because numbers left the finite range.
     pub failed: bool,
+    /// Dead or duplicate factors that were started anew.
+    pub revived: usize,
 }
 
 impl Outcome {
@@ -224,6 +226,7 @@ impl<T: Real> Work<'_, T> {
             iterations: self.fit.iteration(),
             converged: self.fit.converged(),
             failed: self.fit.failed(),
+            revived: self.fit.revived(),
         }
     }
 }
@@ -316,6 +319,7 @@ mod tests {
                 iterations: 0,
                 converged: false,
                 failed,
+                revived: 0,
             };
             Ended {
                 outcomes: vec![outcome],
