@@ -39,12 +39,17 @@
 #' factors start from the background's singular vectors, the target-only ones from those of the target outside of their span. In our trials such
 #' starts were ahead of random ones for the first hundred sweeps and the seeds ended closer together; the best of ten random starts ended as low or a little lower.
 #'
+#' A factor can die, or come out twice. In the first half of the sweeps (after 10, 20 and 40, and when the fit would stop) such factors are started anew from what the
+#' model leaves unexplained of the cells that it explains worst; `fit$restarts$revived` counts them. A factor is dead with less than a millionth of the
+#' target, and a duplicate when the cosine of its loadings with another's is above 0.999. Those that a model still has are warned about, printed, and
+#' listed in `fit$dead` and `fit$duplicates` (names of duplicates, with the factors they repeat). Continued fits start none anew.
+#'
 #' @section Interrupting: Ctrl-C or the stop button ends the call at once and loses nothing, see [interrupted_fit()].
 #'
 #' @section Errors: of class `bcnmf_error`, before any work starts: a target or background that is empty, not numeric, all zero, or holds missing,
 #'   infinite or negative values; features that differ; `k` below 1 or above the target's smaller side; any other argument out of
 #'   its range, with its name and value; unknown arguments. Warnings are of class `bcnmf_warning`: `beta` of 1 or more,
-#'   values that are not counts with `loss = "poisson"`, and a fit that left the finite numbers (the model before that sweep is returned).
+#'   values that are not counts with `loss = "poisson"`, dead or duplicate factors, and a fit that left the finite numbers (the model before that sweep is returned).
 #'
 #' @param object the target, which may also be given as `target`. Features x cells: a numeric matrix, a sparse matrix of the Matrix package (a
 #'   `dgCMatrix` is read in place, others are converted without becoming dense), a matrix on disk (DelayedMatrix, BPCells; read into
@@ -202,4 +207,22 @@ warn_about_fit <- function(fit) {
       i = "Use {.code precision = \"double\"} or a smaller contrast."
     ))
   }
+  lines <- degenerate_lines(fit@misc)
+  if (length(lines)) {
+    warn_bcnmf(c(
+      "The model has factors that do nothing.", stats::setNames(lines, rep("x", length(lines))),
+      i = if (isTRUE(fit@beta > 0)) "A smaller {.arg k}, a smaller contrast or another {.arg seed} may have none." else
+        "A smaller {.arg k} or another {.arg seed} may have none."
+    ))
+  }
+}
+
+# What is said of dead and duplicate factors.
+degenerate_lines <- function(misc) {
+  c(
+    if (length(misc$dead)) sprintf("dead, without a part of the target: %s", paste(misc$dead, collapse = ", ")),
+    if (length(misc$duplicates)) {
+      sprintf("duplicate, with the loadings of another: %s", paste(names(misc$duplicates), "of", misc$duplicates, collapse = ", "))
+    }
+  )
 }

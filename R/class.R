@@ -26,8 +26,8 @@
 #' @slot history data frame, one row per sweep: `iteration` (0 is the start), `target`, `background`,
 #'   `objective` and `change`, the correlation distance of `w` to the sweep before.
 #' @slot restarts data frame, one row per start: `start`, `objective`, `target`, `background`, `iterations`,
-#'   `converged`, `best`.
-#' @slot misc list: the call, the settings, `iterations`, `converged`, `feature_mean` and whatever verbs add
+#'   `converged`, `failed`, `revived` (dead or duplicate factors that were started anew), `best`.
+#' @slot misc list: the call, the settings, `iterations`, `converged`, `feature_mean`, `dead` and `duplicates` (factors that do nothing, see [bcnmf()]) and whatever verbs add
 #'   (`subset`, `alignment`).
 #'
 #' @param x,object a `bcnmf` object.

@@ -32,6 +32,11 @@ rs_fit_stop <- function(session) .Call(wrap__rs_fit_stop, session)
 #' @noRd
 rs_fit_result <- function(session) .Call(wrap__rs_fit_result, session)
 
+#' Dead factors, and duplicate ones with their twins, from 1: of the loadings' Gram matrix, the factors' totals
+#' and which of them are target-only.
+#' @noRd
+rs_degenerate <- function(gram, totals, target_only) .Call(wrap__rs_degenerate, gram, totals, target_only)
+
 #' Random numbers on (0, 1): those that a start from this seed is made of.
 #' @noRd
 rs_uniform <- function(seed, n) .Call(wrap__rs_uniform, seed, n)

@@ -8,7 +8,7 @@ new_model <- function(result, data, settings, x, y, init, interrupted, call) {
   outcomes <- restart_table(result, settings, continued)
   history <- history_table(result$outcomes[[result$best]], continued)
   last <- history[nrow(history), ]
-  methods::new("bcnmf",
+  model <- methods::new("bcnmf",
     w = with_names(result$w, rownames(x), factors),
     d = named(result$d),
     h = with_names(result$h, factors, colnames(x)),
@@ -33,6 +33,19 @@ new_model <- function(result, data, settings, x, y, init, interrupted, call) {
       version = rs_version()
     )
   )
+  note_degenerate(model)
+}
+
+# Factors that do nothing, by name: dead ones, and duplicate ones with the names of their twins. The core says from where on.
+degenerate_factors <- function(fit) {
+  factors <- colnames(fit@w)
+  found <- rs_degenerate(crossprod(unname(fit@w)), unname(fit@d), as.double(fit@target_only))
+  list(dead = factors[found$dead], duplicates = stats::setNames(factors[found$twins], factors[found$duplicates]))
+}
+
+note_degenerate <- function(fit) {
+  fit@misc[c("dead", "duplicates")] <- degenerate_factors(fit)
+  fit
 }
 
 with_names <- function(x, rows, columns) {
@@ -78,6 +91,7 @@ restart_table <- function(result, settings, continued) {
     start = starts[seq_along(outcomes)],
     objective = last("objective"), target = last("target"), background = last("background"),
     iterations = each("iterations", 0) + if (is.null(continued)) 0 else continued@misc$iterations,
-    converged = each("converged", NA), failed = each("failed", NA), best = seq_along(outcomes) == result$best
+    converged = each("converged", NA), failed = each("failed", NA), revived = each("revived", 0),
+    best = seq_along(outcomes) == result$best
   )
 }

@@ -25,7 +25,8 @@ show_header <- function(object) {
     sprintf("<bcnmf> %d features x %s", nrow(object@w), cells),
     sprintf("k = %d factor%s, loss %s, %s", k, if (k == 1) "" else "s", object@loss, show_contrast(object)),
     show_ending(object),
-    show_divergence(object)
+    show_divergence(object),
+    degenerate_lines(degenerate_factors(object))
   )
 }
 

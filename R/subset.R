@@ -81,6 +81,7 @@ select_factors <- function(x, index) {
   x@h_background <- x@h_background[index, , drop = FALSE]
   x@target_only <- x@target_only[index]
   x@misc$alignment <- NULL
+  if (!is.null(x@misc$dead)) x <- note_degenerate(x)
   if (dropped) {
     x@divergence[] <- NA_real_
     x@misc$subset <- TRUE

@@ -30,7 +30,7 @@ test_that("empty cells, one factor and dead factors are projected to finite numb
   h <- predict(fit, x)
   expect_identical(dim(h), c(1L, 80L))
   expect_identical(h[[1, 1]], 0)
-  dead <- bcnmf(sim$target, k = 2, init = cbind(sim$w[, 1], 0), maxit = 5)
+  expect_warning(dead <- bcnmf(sim$target, k = 2, init = cbind(sim$w[, 1], 0), maxit = 5), "dead.*bcnmf2", class = "bcnmf_warning")
   expect_identical(dead$d[[2]], 0)
   expect_true(all(is.finite(predict(dead, x))))
 })

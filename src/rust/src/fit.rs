@@ -4,7 +4,9 @@ use crate::arguments::Arguments;
 use crate::data::{borrow, borrow_optional, r_matrix};
 use crate::{Result, refuse};
 use bcnmf_core::backend::pool;
-use bcnmf_core::fit::{Contrast, Factors, HeldOut, Outcome, Restarts, Scaling, Steps, uniform};
+use bcnmf_core::fit::{
+    Contrast, Degenerate, Factors, HeldOut, Outcome, Restarts, Scaling, Steps, uniform,
+};
 use bcnmf_core::matrix::HoldOut;
 use bcnmf_core::{Driver, FitParams, LossKind, Matrix, Problem, Progress, Start};
 use extendr_api::prelude::*;
@@ -66,6 +68,7 @@ fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
         steps: steps(&arguments, loss)?,
         ambient: arguments.number("ambient")?,
         hold_out: hold_out(&arguments)?,
+        revive: true,
     };
     let (starts, problem) = (starts(&arguments)?, Arc::new(problem));
     let fit = match arguments.text("precision")?.as_str() {
@@ -164,7 +167,25 @@ fn outcome(outcome: &Outcome) -> List {
         converged = outcome.converged,
         failed = outcome.failed,
         held_out = held_out(|h| h.divergence),
-        n_held_out = held_out(|h| h.entries as f64)
+        n_held_out = held_out(|h| h.entries as f64),
+        revived = outcome.revived as f64
+    )
+}
+
+/// Dead factors, and duplicate ones with their twins, from 1: of the loadings' Gram matrix, the factors' totals
+/// and which of them are target-only.
+/// @noRd
+#[extendr]
+fn rs_degenerate(gram: &[f64], totals: &[f64], target_only: &[f64]) -> List {
+    let target_only: Vec<bool> = target_only.iter().map(|only| *only > 0.0).collect();
+    let found = Degenerate::find(gram, totals, &target_only);
+    let from_1 =
+        |factors: Vec<usize>| -> Vec<i32> { factors.iter().map(|f| *f as i32 + 1).collect() };
+    let (duplicates, twins) = found.duplicates.into_iter().unzip();
+    list!(
+        dead = from_1(found.dead),
+        duplicates = from_1(duplicates),
+        twins = from_1(twins)
     )
 }
 
@@ -271,5 +292,6 @@ extendr_module! {
     fn rs_fit_advance;
     fn rs_fit_stop;
     fn rs_fit_result;
+    fn rs_degenerate;
     fn rs_uniform;
 }

@@ -119,7 +119,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
     let k_target = prop_oneof![8 => Just(0usize), 4 => 0..4usize, 1 => 4..9usize];
     let stop = (
         prop_oneof![3 => Just(0.0), 1 => Just(1e-4), 1 => parameter()],
-        0..12usize,
+        prop_oneof![8 => 0..12usize, 1 => 20..24usize],
         prop_oneof![20 => (1..4usize, 1..4usize, 1..4usize), 1 => Just((0, 1, 1)), 1 => Just((1, 1, 0))],
     );
     let ambient = prop_oneof![2 => Just(0.0), 2 => Just(0.02), 1 => parameter()];
@@ -162,6 +162,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
                     steps: Steps { h, first, w },
                     ambient,
                     hold_out,
+                    revive: true,
                 },
                 contrast,
             },

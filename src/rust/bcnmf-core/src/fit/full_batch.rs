@@ -1,6 +1,7 @@
 //! Full-batch sweeps: every cell's H step, then one W step from all records.
 
 use super::params::within;
+use super::revive::{is_time, revive};
 use super::start::{drop_empty_features, in_range};
 use super::w_step::{WControl, scale_factors, w_step};
 use super::{
@@ -43,6 +44,8 @@ pub struct FullBatch<'a, T> {
     change: f64,
     converged: bool,
     failed: bool,
+    /// Factors that were started anew.
+    revived: usize,
 }
 
 /// The background's rate without factors: profile over features, and a multiple of it for each cell.
@@ -184,6 +187,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             change: f64::NAN,
             converged: false,
             failed: false,
+            revived: 0,
         };
         fit.share();
         Ok(fit)
@@ -228,6 +232,11 @@ impl<'a, T: Real> FullBatch<'a, T> {
     /// the sweep before.
     pub fn failed(&self) -> bool {
         self.failed
+    }
+
+    /// How many dead or duplicate factors were started anew.
+    pub fn revived(&self) -> usize {
+        self.revived
     }
 
     /// Part of the current pass that is done.
@@ -358,11 +367,24 @@ impl<'a, T: Real> FullBatch<'a, T> {
         self.change = correlation_distance(&self.w, &self.w_next, entries);
         std::mem::swap(&mut self.w, &mut self.w_next);
         std::mem::swap(&mut self.h, &mut self.h_next);
-        self.share();
         self.converged = self.change < self.params.tol;
+        self.revive();
+        self.share();
         // The record of this sweep is written by the next pass.
         if self.converged || self.history.len() >= self.params.maxit {
             self.phase = Phase::Evaluate;
+        }
+    }
+
+    /// Starts factors anew that do nothing, a few times at most.
+    fn revive(&mut self) {
+        let all = 3 * self.params.k;
+        let time = is_time(&self.params, self.history.len(), self.converged);
+        if self.fresh && time && self.revived < all {
+            let (w, h) = (&mut self.w, &mut self.h);
+            let revived = revive(&self.problem, &self.params, self.unit, w, h);
+            self.converged &= revived == 0;
+            self.revived += revived;
         }
     }
 

@@ -9,6 +9,7 @@ mod params;
 mod problem;
 mod project;
 mod restarts;
+mod revive;
 mod start;
 mod stopping;
 mod w_step;
@@ -19,6 +20,7 @@ pub use params::{Contrast, FitParams, Penalty, Scaling, Size, Steps};
 pub use problem::Problem;
 pub use project::{Projection, ProjectionParams};
 pub use restarts::{Outcome, Restarts};
+pub use revive::Degenerate;
 pub use start::{Start, uniform};
 pub use stopping::correlation_distance;
 

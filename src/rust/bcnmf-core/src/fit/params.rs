@@ -164,11 +164,14 @@ pub struct FitParams {
     pub ambient: f64,
     /// Entries that the fit does not see.
     pub hold_out: Option<HoldOut>,
+    /// Whether factors that do nothing are started anew in the first half of the sweeps. Never when
+    /// another fit goes on, where entries are held out, nor with [`Scaling::Plain`].
+    pub revive: bool,
 }
 
 impl FitParams {
     /// Plain NMF with `k` factors: no background weight, no penalties, 100 sweeps of one
-    /// step each.
+    /// step each, no factor started anew.
     pub fn new(k: usize, loss: LossKind) -> Self {
         FitParams {
             k,
@@ -183,6 +186,7 @@ impl FitParams {
             steps: Steps::ONE,
             ambient: 0.0,
             hold_out: None,
+            revive: false,
         }
     }
 

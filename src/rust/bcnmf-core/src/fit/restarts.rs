@@ -28,6 +28,8 @@ pub struct Outcome {
     pub failed: bool,
     /// Loss of target and background on entries that were held out.
     pub held_out: Option<[HeldOut; 2]>,
+    /// Dead or duplicate factors that were started anew.
+    pub revived: usize,
 }
 
 impl Outcome {
@@ -229,6 +231,7 @@ impl<T: Real> Work<'_, T> {
             converged: self.fit.converged(),
             failed: self.fit.failed(),
             held_out: self.fit.held_out(),
+            revived: self.fit.revived(),
         }
     }
 }
@@ -322,6 +325,7 @@ mod tests {
                 converged: false,
                 failed,
                 held_out: None,
+                revived: 0,
             };
             Ended {
                 outcomes: vec![outcome],

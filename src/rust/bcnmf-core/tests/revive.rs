@@ -1,0 +1,224 @@
+//! Factors that do nothing are started anew, and ordinary fits are left alone.
+
+mod common;
+
+use bcnmf_core::backend::pool;
+use bcnmf_core::fit::{Contrast, FitParams, Model, Outcome, Restarts, Steps, uniform};
+use bcnmf_core::matrix::Csc;
+use bcnmf_core::simulate::{Counts, Simulated, Simulation};
+use bcnmf_core::{Driver, LossKind, Matrix, Problem, Start};
+use std::sync::Arc;
+use std::time::Duration;
+
+const FEATURES: usize = 120;
+const K: usize = 5;
+
+fn planted(k_shared: usize, k_target: usize, seed: u64) -> Simulated {
+    let simulation = Simulation {
+        features: FEATURES,
+        target: 250,
+        background: 200,
+        k_shared,
+        k_target,
+        share: 0.25,
+        depth: 1500.0,
+        depth_sd: 0.3,
+        loading_shape: 0.3,
+        use_shape: 0.3,
+        seed,
+    };
+    simulation.run().expect("valid")
+}
+
+fn counts(counts: &Counts) -> Matrix<'_> {
+    let Counts { p, i, x } = counts;
+    Matrix::Csc(Csc::new(FEATURES, p.len() - 1, p, i, x, "counts").expect("valid"))
+}
+
+fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+fn matches(truth: &[f64], w: &[f64]) -> Vec<f64> {
+    truth
+        .chunks_exact(FEATURES)
+        .map(|t| {
+            let best = w.chunks_exact(FEATURES).map(|w| cosine(t, w));
+            best.fold(0.0, f64::max)
+        })
+        .collect()
+}
+
+fn params(loss: LossKind) -> FitParams {
+    FitParams {
+        maxit: 300,
+        tol: 1e-9,
+        steps: Steps::fast(loss),
+        revive: true,
+        ..FitParams::new(K, loss)
+    }
+}
+
+/// `contrast`: none for no background.
+fn fit(
+    sim: &Simulated,
+    contrast: Option<Contrast>,
+    params: FitParams,
+    start: Start,
+    threads: usize,
+) -> (Model, Outcome) {
+    let y = contrast.is_some().then(|| counts(&sim.background));
+    let problem = Problem::new(counts(&sim.target), y).expect("valid");
+    let weight = contrast.map_or(0.0, |contrast| problem.weight(contrast, params.loss));
+    let params = FitParams { weight, ..params };
+    let pool = pool(threads).expect("threads");
+    let mut fit =
+        Restarts::<f32>::new(Arc::new(problem), params, vec![start], pool).expect("valid");
+    while !fit.advance(Duration::from_secs(600)).done {}
+    (fit.model(), fit.outcomes()[0].clone())
+}
+
+/// A random start with the column of one factor put in the place of others', or with zeros there.
+fn bad_start(from: Option<usize>, to: &[usize]) -> Start {
+    let mut w = uniform(1, FEATURES * K);
+    for to in to {
+        let column = match from {
+            Some(from) => w[from * FEATURES..][..FEATURES].to_vec(),
+            None => vec![0.0; FEATURES],
+        };
+        w[to * FEATURES..][..FEATURES].copy_from_slice(&column);
+    }
+    Start::Loadings(w)
+}
+
+#[test]
+fn zero_and_equal_columns_become_factors_of_their_own() {
+    let sim = planted(5, 0, 1);
+    for loss in [LossKind::Poisson, LossKind::Mse] {
+        let (_, usual) = fit(&sim, None, params(loss), Start::Seed(1), 2);
+        assert_eq!(usual.revived, 0);
+        for (from, to) in [
+            (None, &[1][..]),
+            (None, &[0, 3, 4]),
+            (Some(0), &[2]),
+            (Some(2), &[0, 1, 4]),
+        ] {
+            let start = bad_start(from, to);
+            let (model, outcome) = fit(&sim, None, params(loss), start.clone(), 2);
+            assert!(outcome.revived >= to.len(), "{from:?} {to:?}");
+            let found = matches(&sim.w, &model.w);
+            assert!(
+                found.iter().all(|c| *c >= 0.95),
+                "{loss:?} {from:?} {to:?}: {found:?}"
+            );
+            let (end, want) = (outcome.objective(), usual.objective());
+            assert!(end <= 1.01 * want, "{loss:?}: {end} for {want}");
+            let least = model.d.iter().copied().fold(f64::MAX, f64::min);
+            assert!(least > 0.01 * model.d[0]);
+            // It is the reviving that does it.
+            let without = FitParams {
+                revive: false,
+                ..params(loss)
+            };
+            let (_, without) = fit(&sim, None, without, start.clone(), 2);
+            assert!(without.revived == 0 && without.objective() > 1.05 * want);
+            // The objective hardly rises when a factor is started anew.
+            let steps = outcome.history.windows(2);
+            let rise = steps
+                .map(|s| s[1].objective / s[0].objective)
+                .fold(0.0, f64::max);
+            assert!(rise < 1.02, "{loss:?}: {rise}");
+            let alone = fit(&sim, None, params(loss), start, 1);
+            assert_eq!(alone.0, model);
+        }
+    }
+}
+
+#[test]
+fn target_only_factors_stay_so_and_both_signs_of_the_background_work() {
+    let sim = planted(4, 1, 2);
+    let explain = FitParams {
+        k_target: 1,
+        ..params(LossKind::Poisson)
+    };
+    for to in [&[4][..], &[1], &[0, 4]] {
+        let start = bad_start(None, to);
+        let (model, outcome) = fit(
+            &sim,
+            Some(Contrast::ExplainBySize),
+            explain.clone(),
+            start,
+            2,
+        );
+        assert!(outcome.revived >= to.len());
+        let only = model
+            .target_only
+            .iter()
+            .position(|only| *only)
+            .expect("one");
+        assert_eq!(model.d_background[only], 0.0);
+        let found = matches(&sim.w, &model.w);
+        assert!(found.iter().all(|c| *c >= 0.9), "{to:?}: {found:?}");
+    }
+    // Equal loadings, of which the background may use one: no duplicates.
+    let start = bad_start(Some(0), &[4]);
+    let (_, outcome) = fit(&sim, Some(Contrast::ExplainBySize), explain, start, 2);
+    assert_eq!(outcome.revived, 0);
+    for loss in [LossKind::Poisson, LossKind::Mse] {
+        let start = bad_start(None, &[2]);
+        let (model, outcome) = fit(&sim, Some(Contrast::Beta(0.2)), params(loss), start, 2);
+        assert!(outcome.revived >= 1 && model.d.iter().all(|d| *d > 0.01 * model.d[0]));
+        assert!(model.d_background.iter().all(|d| *d > 0.0));
+    }
+}
+
+#[test]
+fn ordinary_fits_are_left_alone() {
+    let sim = planted(4, 1, 3);
+    for loss in [LossKind::Poisson, LossKind::Mse] {
+        for contrast in [None, Some(Contrast::Beta(0.3))] {
+            let (with, outcome) = fit(&sim, contrast, params(loss), Start::Seed(2), 2);
+            assert_eq!(outcome.revived, 0);
+            let without = FitParams {
+                revive: false,
+                ..params(loss)
+            };
+            assert_eq!(fit(&sim, contrast, without, Start::Seed(2), 2).0, with);
+        }
+    }
+}
+
+/// Where nothing is left to explain, or too few sweeps, and for a single factor.
+#[test]
+fn nothing_is_revived_in_vain() {
+    let w: Vec<f64> = uniform(3, FEATURES);
+    let (mut p, mut i, mut x) = (vec![0], vec![], vec![]);
+    for j in 0..30 {
+        for (at, w) in w.iter().enumerate() {
+            i.push(at as i32);
+            x.push(w * f64::from(j + 1));
+        }
+        p.push(x.len() as i32);
+    }
+    let one_rank = Counts { p, i, x };
+    let mut sim = planted(5, 0, 1);
+    let short = FitParams {
+        maxit: 19,
+        ..params(LossKind::Mse)
+    };
+    let (_, outcome) = fit(&sim, None, short, bad_start(None, &[1]), 2);
+    assert_eq!(outcome.revived, 0);
+    let one = FitParams {
+        k: 1,
+        ..params(LossKind::Mse)
+    };
+    let start = Start::Loadings(uniform(1, FEATURES));
+    assert_eq!(fit(&sim, None, one.clone(), start, 2).1.revived, 0);
+    let dead = Start::Loadings(vec![0.0; FEATURES]);
+    let (model, outcome) = fit(&sim, None, one, dead, 2);
+    assert!(outcome.revived == 1 && model.d[0] > 0.0);
+    sim.target = one_rank;
+    let (_, outcome) = fit(&sim, None, params(LossKind::Mse), bad_start(None, &[1]), 2);
+    assert_eq!(outcome.revived, 0);
+}
