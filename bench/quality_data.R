@@ -78,7 +78,7 @@ pbmc <- function(counts, alone) {
     }
     data <- list(
       target = if (alone) stim else cbind(stim, ctrl), background = ctrl, k = 10, loss = if (counts) "poisson" else "mse",
-      k_only = if (counts) 3 else 1, k_with = if (counts) 13 else 11, paper_alpha = 1, interferon = TRUE
+      k_only = 1, k_with = 11, paper_alpha = 1, interferon = TRUE
     )
     if (!alone) data$condition <- rep(c(TRUE, FALSE), c(ncol(stim), ncol(ctrl)))
     data
@@ -112,12 +112,12 @@ simulated <- function(k, share = 0.05, depth = 3000, n_target = 1000, n_backgrou
 simulations <- function() {
   grid <- list(
     "share 0.02" = list(share = 0.02), "share 0.05" = list(), "share 0.15" = list(share = 0.15),
-    "share 0.05, depth 300" = list(depth = 300), "share 0.05, 4 x background" = list(n_background = 4000),
-    "share 0.05, background / 5" = list(n_background = 100), "share 0.05, useless background" = list(useless = TRUE)
+    "share 0.05 and depth 300" = list(depth = 300), "share 0.05 and 4 x the target as background" = list(n_background = 4000),
+    "share 0.05 and 0.1 x the target as background" = list(n_background = 100), "share 0.05 and useless background" = list(useless = TRUE)
   )
   sets <- list()
   for (k in c(8, 4)) {
-    for (name in names(grid)) sets[[sprintf("sim K = %d, %s", k, name)]] <- do.call(simulated, c(k = k, grid[[name]]))
+    for (name in names(grid)) sets[[sprintf("sim K = %d: %s", k, name)]] <- do.call(simulated, c(k = k, grid[[name]]))
   }
   sets
 }
@@ -126,8 +126,8 @@ data_sets <- c(
   list(
     "mice_protein" = mice_protein, "demo_images" = demo_images, "aml" = aml,
     "pbmc log" = pbmc(counts = FALSE, alone = FALSE), "pbmc counts" = pbmc(counts = TRUE, alone = FALSE),
-    "pbmc log, stimulated alone" = pbmc(counts = FALSE, alone = TRUE),
-    "pbmc counts, stimulated alone" = pbmc(counts = TRUE, alone = TRUE)
+    "pbmc log: stimulated alone" = pbmc(counts = FALSE, alone = TRUE),
+    "pbmc counts: stimulated alone" = pbmc(counts = TRUE, alone = TRUE)
   ),
   simulations()
 )

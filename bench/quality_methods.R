@@ -8,10 +8,9 @@
 
 # A fit, or that of several seeds by the best objective, as a method's result.
 bcnmf_result <- function(data, ..., background = data$background, seed, threads) {
-  fit <- suppressWarnings(bcnmf::bcnmf(
-    data$target, background, ..., loss = data$loss, seed = seed, threads = threads, verbose = FALSE
-  ), classes = "bcnmf_warning")
-  from_fit(fit)
+  arguments <- list(data$target, background, ..., loss = data$loss, threads = threads, verbose = FALSE)
+  arguments$seed <- seed # none where `init` is given
+  from_fit(suppressWarnings(do.call(bcnmf::bcnmf, arguments), classes = "bcnmf_warning"))
 }
 
 from_fit <- function(fit) {
@@ -57,6 +56,28 @@ target_only <- function(result) {
   }
 }
 
+# Shared factors from the background alone, target-only ones from what these leave of the target: the mean residuals of random cells.
+staged_start <- function(data, seed) {
+  shared <- bcnmf::bcnmf(
+    data$background, k = data$k_with - data$k_only, loss = data$loss, maxit = 200, seed = seed, threads = 1, verbose = FALSE
+  )
+  uses <- predict(shared, data$target) * shared$d
+  residual <- as.matrix(data$target) - shared$w %*% uses
+  set.seed(seed)
+  own <- replicate(data$k_only, {
+    left <- pmax(rowMeans(residual[, sample(ncol(residual), ceiling(ncol(residual) / 5))]), 0)
+    left / sum(left) + 1e-6 / length(left)
+  })
+  cbind(shared$w, own)
+}
+
+staged <- function(...) {
+  function(data, seed, threads) {
+    if (is.null(data$background)) return(NULL)
+    bcnmf_result(data, k = data$k_with, k_target = data$k_only, ..., init = staged_start(data, seed), seed = NULL, threads = threads)
+  }
+}
+
 # Cells in rows, log-normalised where they are counts.
 cells_by_features <- function(x, loss) {
   if (loss == "poisson") x <- log_normalise(x)
@@ -66,6 +87,12 @@ cells_by_features <- function(x, loss) {
 # PCA of the target (strength 0), and contrastive PCA (Abid et al. 2018): the leading eigenvectors of the target's covariance less
 # `strength` times the background's. The spaces of several strengths come as a list.
 contrastive_pca <- function(data, strengths) {
+  # a covariance of all genes would not fit; the truth of simulations has fewer
+  if (nrow(data$target) > 2000) {
+    kept <- most_variable(if (data$loss == "poisson") log_normalise(data$target) else data$target)
+    data$target <- data$target[kept, ]
+    data$background <- data$background[kept, ]
+  }
   x <- cells_by_features(data$target, data$loss)
   covariance <- stats::cov(x)
   background <- if (any(strengths > 0)) stats::cov(cells_by_features(data$background, data$loss))
@@ -112,6 +139,9 @@ methods <- list(
     if (!is.null(data$background)) bcnmf_result(data, k = data$k, seed = seed, threads = threads)
   },
   "target-only" = target_only(bcnmf_result),
+  "target-only: staged start" = staged(),
+  # the shared factors stay where the background wants them
+  "target-only: staged start and lambda = 10" = staged(lambda = 10),
   "paper" = function(data, seed, threads) {
     if (is.null(data$paper_alpha)) return(NULL)
     bcnmf_result(data, k = data$k, alpha = data$paper_alpha, maxit = 100, tol = 0, steps = 1, seed = seed, threads = threads)
@@ -122,20 +152,20 @@ methods <- list(
   },
   "from the truth" = function(data, seed, threads) {
     if (!is.null(data$truth) && data$k == ncol(data$truth)) {
-      bcnmf_result(data, k = data$k, k_target = sum(data$own), init = data$truth, seed = seed, threads = threads)
+      bcnmf_result(data, k = data$k, k_target = sum(data$own), init = data$truth, seed = NULL, threads = threads)
     }
   },
-  "plain NMF, best of ten" = function(data, seed, threads) {
+  "plain NMF: best of ten" = function(data, seed, threads) {
     bcnmf_result(data, k = data$k, background = NULL, seed = ten_seeds(seed), threads = threads)
   },
-  "plain NMF, consensus of ten" = function(data, seed, threads) {
+  "plain NMF: consensus of ten" = function(data, seed, threads) {
     consensus_result(data, k = data$k, background = NULL, seed = seed, threads = threads)
   },
-  "default, consensus of ten" = function(data, seed, threads) {
+  "default: consensus of ten" = function(data, seed, threads) {
     if (!is.null(data$background)) consensus_result(data, k = data$k, seed = seed, threads = threads)
   },
-  "target-only, best of ten" = target_only(function(data, ..., seed, threads) {
+  "target-only: best of ten" = target_only(function(data, ..., seed, threads) {
     bcnmf_result(data, ..., seed = ten_seeds(seed), threads = threads)
   }),
-  "target-only, consensus of ten" = target_only(consensus_result)
+  "target-only: consensus of ten" = target_only(consensus_result)
 )
