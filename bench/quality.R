@@ -71,8 +71,10 @@ run_one <- function(data_name, method_name, seed, threads) {
   invisible(gc())
   time <- system.time(result <- methods[[method_name]](data, seed, threads), gcFirst = FALSE)
   if (is.null(result)) return(NULL)
+  scores <- score(result, data, seed)
+  if (all(is.na(scores))) return(NULL)
   data.frame(
-    data = data_name, method = method_name, seed = seed, t(score(result, data, seed)), objective = result$objective, target = result$target,
+    data = data_name, method = method_name, seed = seed, t(scores), objective = result$objective, target = result$target,
     seconds = sum(time[c("user.self", "sys.self")]), version = as.character(utils::packageVersion("bcnmf"))
   )
 }
@@ -88,7 +90,7 @@ chosen <- function(names, words) {
   names[names %in% unlist(found)]
 }
 
-# Rows already in the file are not computed again, so a bench that was stopped goes on.
+# Rows already in the file are not computed again, so a bench that was stopped goes on; with no seeds only the table is made.
 read_rows <- function(file) {
   if (!nzchar(file) || !file.exists(file)) return(NULL)
   rows <- utils::read.csv(file, colClasses = c(version = "character"))
@@ -125,7 +127,7 @@ run_all <- function(args) {
       if (nrow(done)) message(sprintf("%s | %s: %d repeats, %.1f s each", data, method, nrow(done), mean(done$seconds)))
     }
   }
-  rows[rows$data %in% wanted_data & rows$method %in% wanted_methods & rows$seed <= args$seeds, ]
+  rows[rows$data %in% wanted_data & rows$method %in% wanted_methods & (args$seeds == 0 | rows$seed <= args$seeds), ]
 }
 
 # "median (min) sd"
@@ -179,7 +181,8 @@ write_results <- function(rows, args, out) {
   text <- c(
     "# What quality.R wrote last", "",
     sprintf("bcnmf %s, %s, %s. `%s`", utils::packageVersion("bcnmf"), R.version.string, Sys.Date(), gsub("'", "\"", command)), "",
-    "Median (least) \u00b1 standard deviation over n repeats, each with seeds of its own. What the columns are: [README.md](README.md).", ""
+    "Median (least) \u00b1 standard deviation over n repeats, each with seeds of its own. What the columns are: [README.md](README.md).",
+    if (args$seeds == 0) "The table of repeats that earlier runs of this version kept, some with fewer seeds than the default of 20 (see n): two repeats show no spread.", ""
   )
   for (kind in c("real", "simulated")) {
     part <- table[startsWith(table$data, "sim") == (kind == "simulated"), ]
