@@ -2,6 +2,9 @@
 
 default_beta <- 0.2
 
+# Part of a background cell's counts that needs no factor, with `alpha` or `beta` and counts.
+default_ambient <- 0.02
+
 check_settings <- function(target, background, k, alpha, beta, k_target, lambda, loss, seed, init,
                            tol, maxit, L1, L2, precision, threads, verbose, steps, ambient, call) {
   most <- min(dim(target))
