@@ -1,6 +1,7 @@
 #' How well a model describes data
 #'
-#' The divergence of a model from the data it was fitted to, or from other data of the same shape, such as counts of the same cells.
+#' The divergence of a model from the data it was fitted to, or from other data of the same shape, such as counts of the same cells. Factors alone are evaluated:
+#' in the `divergence` of a fit that contrasts counts the background has its `ambient` rate too, and is smaller.
 #'
 #' @param object a `bcnmf` object.
 #' @param target,background data of the model's features and cells, as in [bcnmf()]. Without `background` only the target is

@@ -32,7 +32,7 @@ test_that("the divergences are those of the returned factors, and the objective 
   sim <- small_sim()
   x <- as.matrix(sim$target)
   for (loss in c("mse", "poisson")) {
-    fit <- bcnmf(sim$target, sim$background, k = 3, alpha = 0.3, loss = loss, maxit = 30, precision = "double")
+    fit <- bcnmf(sim$target, sim$background, k = 3, alpha = 0.3, loss = loss, maxit = 30, precision = "double", ambient = 0)
     mu <- fitted(fit)
     by_hand <- if (loss == "mse") sum((x - mu)^2) else sum(ifelse(x > 0, x * log(x / mu), 0) - x + mu)
     expect_equal(fit$divergence[["target"]], by_hand, tolerance = 1e-9)
@@ -227,4 +227,25 @@ test_that("a strong contrast never gives a number that is not finite", {
       expect_true(methods::validObject(fit))
     }
   }
+})
+
+test_that("ambient counts bound a strong contrast, and only that", {
+  sim <- small_sim()
+  fit <- function(...) bcnmf(sim$target, sim$background, k = 3, maxit = 200, verbose = FALSE, ...)
+  plain <- fit(alpha = 0, loss = "poisson")
+  bare <- suppressWarnings(fit(beta = 2, loss = "poisson", ambient = 0))
+  bounded <- suppressWarnings(fit(beta = 2, loss = "poisson"))
+  price <- function(fit) fit$divergence[["target"]] / plain$divergence[["target"]]
+  expect_gt(price(bare), 2 * price(bounded))
+  # no best response of the background loses more than the ambient rate alone
+  rate <- 0.02 * outer(Matrix::rowSums(sim$background), Matrix::colSums(sim$background)) / sum(sim$background)
+  y <- as.matrix(sim$background)
+  expect_lte(bounded$divergence[["background"]], 1.001 * sum(ifelse(y > 0, y * log(y / rate), 0) - y + rate))
+  # without meaning where there is no contrast of counts
+  expect_same_model(fit(k_target = 1, loss = "poisson", ambient = 0), fit(k_target = 1, loss = "poisson", ambient = 0.3))
+  expect_same_model(suppressWarnings(fit(beta = 0.5, ambient = 0)), suppressWarnings(fit(beta = 0.5, ambient = 0.3)))
+  # a continued fit keeps it
+  half <- fit(beta = 0.3, loss = "poisson", ambient = 0.1)
+  expect_identical(bcnmf(sim$target, sim$background, init = half, maxit = 1, verbose = FALSE)@misc$ambient, 0.1)
+  for (bad in list(-0.1, 0.6, NA, "a")) expect_error(fit(ambient = bad), class = "bcnmf_error", regexp = "ambient")
 })

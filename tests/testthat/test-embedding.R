@@ -42,3 +42,16 @@ test_that("a factor that does not vary is 0, not rounding blown up", {
   fit <- fit_of_uses(matrix(0.5, 2, 2), rbind(rep(0.1, 7), 1:7))
   expect_identical(unname(embedding(fit, "z")[, 1]), numeric(7))
 })
+
+test_that("several fits stand side by side, and distances add up", {
+  fits <- list(a = fake_fit(n = 6, l = 4, k = 2, seed = 1), fake_fit(n = 6, l = 4, k = 3, seed = 2))
+  both <- embedding(fits)
+  expect_identical(colnames(both), c(paste0("a_bcnmf", 1:2), paste0("fit2_bcnmf", 1:3)))
+  expect_identical(rownames(both), rownames(embedding(fits[[1]])))
+  squares <- function(x) as.matrix(dist(x))^2
+  expect_equal(squares(both), squares(embedding(fits[[1]])) + squares(embedding(fits[[2]])))
+  expect_equal(unname(embedding(fits[1], "z", "target")), unname(embedding(fits[[1]], "z", "target")))
+  expect_error(embedding(list()), class = "bcnmf_error", regexp = "list of such models")
+  expect_error(embedding(list(fits[[1]], 3)), class = "bcnmf_error", regexp = "fit[[2]]", fixed = TRUE)
+  expect_error(embedding(list(fits[[1]], fake_fit(n = 5, l = 4))), class = "bcnmf_error", regexp = "same cells")
+})
