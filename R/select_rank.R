@@ -100,11 +100,11 @@ compare_ranks <- function(x, y, k, settings, verbose, call) {
 rank_losses <- function(x, y, k, settings, bar, call) {
   losses <- matrix(0, settings$masks, length(k))
   # small k are quick, and the bar is to tell the time
-  share <- 100 * cumsum(rep(k + 5, settings$masks)) / (settings$masks * sum(k + 5))
+  share <- cumsum(rep(k + 5, settings$masks)) / (settings$masks * sum(k + 5))
   for (mask in seq_len(settings$masks)) {
     for (i in seq_along(k)) {
       losses[mask, i] <- rank_loss(x, y, k[i], settings$seed + mask - 1, settings, call)
-      bar$update(list(share = share[(mask - 1) * length(k) + i] / 100, status = sprintf("mask %d, k = %d", mask, k[i])))
+      bar$update(list(share = share[(mask - 1) * length(k) + i], status = sprintf("mask %d, k = %d", mask, k[i])))
     }
   }
   bar$done()
@@ -137,7 +137,7 @@ rank_table <- function(losses, k) {
 
 # For bcnmf(k = "auto"): what to try; a start that is given has a k of its own.
 auto_ranks <- function(x, k_target, seed, init, call) {
-  if (is.matrix(seed) || is.list(seed) || !(is.null(init) || all(init %in% seed_starts))) {
+  if (is.matrix(seed) || is.list(seed) || !(is.null(init) || is.character(init))) {
     abort_bcnmf("{.code k = \"auto\"} compares models of several sizes: they cannot start from given factors.", arg = "k", value = "auto", call = call)
   }
   default_ranks(check_count(k_target, min = 0, arg = "k_target", call = call), min(dim(x), auto_cells))

