@@ -20,8 +20,9 @@
 #' sums of squares per entry for `"mse"`, of their mean counts for `"poisson"`). So `k` counts programs of the background too. For those of the target
 #' alone leave the background out.
 #'
-#' The fits are short (at most `maxit` sweeps, in single precision, without penalties) and see at most `most` cells of a set, evenly spaced, so many `k`
-#' cost little more than one fit of a large data set. R's own random numbers are not touched.
+#' The fits are short (at most `maxit` sweeps, in single precision, without penalties) and see at most `most` cells of a set, evenly spaced, so the
+#' cost does not grow with the data beyond that. With 833 features and 138 samples the 57 fits of the defaults took 14 times as long as one converged
+#' fit with `k = 5`. R's own random numbers are not touched.
 #'
 #' @param k whole numbers, the numbers of factors to compare, all above `k_target`; by default as many of 2 to 20 as the data and `k_target` allow.
 #' @param k_target number of factors that are closed to the background.
