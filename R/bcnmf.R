@@ -65,7 +65,8 @@
 #'   memory) or a data frame of numbers. For objects that hold cells see [bcnmf.Seurat()] and [bcnmf.SummarizedExperiment()].
 #' @param background the same features x background cells, or `NULL` for plain NMF.
 #' @param ... arguments of the methods; unknown ones are refused.
-#' @param k number of factors, at most the target's smaller side.
+#' @param k number of factors, at most the target's smaller side; or `"auto"`, for the one that [select_rank()] selects with its defaults (`k_target` is kept),
+#'   whose table is then in `fit$ranks`.
 #' @param alpha contrast strength of the paper, 0 or more.
 #' @param beta contrast strength free of the data's scale, instead of `alpha`. When neither is given, 0.2.
 #' @param k_target number of factors reserved for the target, instead of `alpha` or `beta`.
@@ -140,9 +141,12 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     inherited <- inherited_settings(init, given, !is.null(y))
     list2env(inherited, environment())
   }
+  tried <- if (identical(k, "auto")) auto_ranks(x, k_target, seed, init, call)
   settings <- check_settings(
-    x, y, k, alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, steps, ambient, call
+    x, y, if (is.null(tried)) k else max(tried), alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, steps, ambient, call
   )
+  ranks <- if (!is.null(tried)) find_rank(x, y, tried, settings, verbose, call)
+  if (!is.null(ranks)) settings$k <- ranks$k[ranks$selected]
   if (settings$init == "nndsvd") settings$w <- nndsvd_starts(x, y, settings, look_at_data(x, y, settings, call))
   session <- core_call(rs_fit_new(x, y, settings), call)
   data <- rs_fit_data(session)
@@ -158,6 +162,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     rs_fit_result(session), data, settings, x, y, init,
     interrupted = !finished, call = short_call(match.call())
   )
+  fit@misc$ranks <- ranks
   if (!finished) signal_interrupted(fit)
   warn_about_fit(fit)
   fit

@@ -62,8 +62,9 @@ progress_bar <- function(verbose, what, frame = parent.frame()) {
   list(update = update, done = function() cli::cli_progress_done(id = id))
 }
 
-# Of several starts the first one in work stands for all.
+# Of several starts the first one in work stands for all; who makes several fits says where it is.
 progress_status <- function(state) {
+  if (!is.null(state$status)) return(state$status)
   starts <- if (state$starts > 1) sprintf("%d of %d starts done, ", state$finished, state$starts)
   change <- if (is.finite(state$change)) sprintf(", change %.1e", state$change)
   paste0(starts, sprintf("sweep %d", state$iteration), change)

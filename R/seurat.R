@@ -14,7 +14,7 @@
 #' these to them: whether they would use them is worth seeing. The model itself, with the coefficients of the fit, is what `bcnmf_model()` returns.
 #'
 #' @param object a Seurat object; the target when `background` is a second one.
-#' @param k number of factors, at most the number of features.
+#' @param k number of factors, at most the number of features, or `"auto"`, see [bcnmf()].
 #' @param split_by name of the column of the object's cell data (`object[[]]`) that tells target from background, such as `"condition"`.
 #' @param background the background's cells: levels of `split_by`, names of cells, or a logical vector over the object's cells; or a second
 #'   object (or matrix) of background cells, whose features are matched by name. `NULL`, without `split_by`, for plain NMF.
