@@ -7,6 +7,7 @@
 #' @name bcnmf-package
 #' @docType package
 #' @keywords internal
+#' @importFrom ggplot2 geom_hline scale_linetype_manual vars
 #' @importFrom ggplot2 aes dup_axis element_blank element_line element_rect element_text expansion facet_grid facet_wrap
 #' @importFrom ggplot2 geom_col geom_crossbar geom_hline geom_line geom_linerange geom_point geom_segment geom_text geom_tile geom_vline
 #' @importFrom ggplot2 ggplot guide_legend guides labs margin position_dodge scale_colour_gradientn scale_colour_manual scale_fill_gradientn

@@ -67,8 +67,9 @@
 #' @param ... arguments of the methods; unknown ones are refused.
 #' @param k number of factors, at most the target's smaller side; or `"auto"`, for the one that [select_rank()] selects with its defaults (`k_target` is kept),
 #'   whose table is then in `fit$ranks`.
-#' @param alpha contrast strength of the paper, 0 or more.
-#' @param beta contrast strength free of the data's scale, instead of `alpha`. When neither is given, 0.2.
+#' @param alpha contrast strength of the paper, 0 or more. Or `"auto"` for the strongest that costs the target at most 1 % of its held-out fit, and none where contrast cannot
+#'   help: see [alpha_path()], whose table is then in `fit$alpha_path`. A message says what was chosen, unless `verbose = FALSE`.
+#' @param beta contrast strength free of the data's scale, instead of `alpha`; `"auto"` as there. When neither is given, 0.2.
 #' @param k_target number of factors reserved for the target, instead of `alpha` or `beta`.
 #' @param lambda weight of the background when `k_target > 0`. By default both sets count the same.
 #' @param loss `"mse"` for values like log-normalised expression or methylation, `"poisson"` for counts.
@@ -147,6 +148,11 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
   )
   ranks <- if (!is.null(tried)) find_rank(x, y, tried, settings, verbose, call)
   if (!is.null(ranks)) settings$k <- ranks$k[ranks$selected]
+  path <- if (settings$contrast == "auto") auto_path(x, y, settings, call)
+  if (!is.null(path)) {
+    settings[c("contrast", "strength")] <- list("beta", path$beta[path$selected])
+    say_choice(path, verbose)
+  }
   if (settings$init == "nndsvd") settings$w <- nndsvd_starts(x, y, settings, look_at_data(x, y, settings, call))
   session <- core_call(rs_fit_new(x, y, settings), call)
   data <- rs_fit_data(session)
@@ -163,6 +169,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     interrupted = !finished, call = short_call(match.call())
   )
   fit@misc$ranks <- ranks
+  fit@misc$alpha_path <- path
   if (!finished) signal_interrupted(fit)
   warn_about_fit(fit)
   fit
@@ -188,6 +195,14 @@ inherited_settings <- function(fit, given, has_background) {
     }
   }
   take[setdiff(names(take), given)]
+}
+
+say_choice <- function(path, verbose) {
+  if (isFALSE(verbose)) return(invisible())
+  chosen <- path[path$selected, ]
+  cli::cli_inform(c(
+    i = "{.code alpha = \"auto\"}: beta = {signif(chosen$beta, 3)} (alpha = {signif(chosen$alpha, 3)}): {attr(path, 'verdict')}."
+  ), class = "bcnmf_message")
 }
 
 warn_bcnmf <- function(message, .envir = parent.frame()) {

@@ -71,12 +71,14 @@ check_steps <- function(steps, call) {
 
 # How the background enters: a kind and a strength, as the core takes them.
 check_contrast <- function(has_background, k, alpha, beta, k_target, lambda, call) {
-  check_number(alpha, min = 0, null_ok = TRUE, arg = "alpha", call = call)
-  check_number(beta, min = 0, null_ok = TRUE, arg = "beta", call = call)
+  check_strength(alpha, "alpha", call)
+  check_strength(beta, "beta", call)
   check_number(lambda, min = 0, null_ok = TRUE, arg = "lambda", call = call)
   check_count(k_target, min = 0, arg = "k_target", call = call)
-  wanted <- c(alpha = alpha, beta = beta, lambda = lambda, k_target = if (k_target > 0) k_target)
-  wanted <- wanted[wanted > 0]
+  wanted <- Filter(
+    function(value) !is.null(value) && (is_auto(value) || value > 0),
+    list(alpha = alpha, beta = beta, lambda = lambda, k_target = k_target)
+  )
   if (!has_background) {
     if (length(wanted)) {
       abort_bcnmf("{.arg {names(wanted)[1]}} needs a {.arg background}, and none was given.",
@@ -105,12 +107,22 @@ check_contrast <- function(has_background, k, alpha, beta, k_target, lambda, cal
     abort_bcnmf("{.arg lambda} is the background's weight in a fit with target-only factors; it needs {.arg k_target}.",
       arg = "lambda", value = lambda, call = call
     )
+  } else if (is_auto(alpha) || is_auto(beta)) {
+    # until auto_path() has found it
+    kind <- list(contrast = "auto", strength = 0)
   } else if (!is.null(alpha)) {
     kind <- list(contrast = "alpha", strength = alpha)
   } else {
     kind <- list(contrast = "beta", strength = if (is.null(beta)) default_beta else beta)
   }
   c(lapply(kind, function(x) if (is.numeric(x)) as.double(x) else x), k_target = as.integer(k_target))
+}
+
+is_auto <- function(strength) identical(strength, "auto")
+
+check_strength <- function(strength, arg, call) {
+  ok <- is.null(strength) || is_auto(strength) || (is_number(strength) && is.finite(strength) && strength >= 0)
+  if (!ok) refuse(strength, "one finite number of at least 0, or \"auto\"", arg, call)
 }
 
 # How a seed makes a start; the first one unless said.
