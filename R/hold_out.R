@@ -11,13 +11,13 @@ some_cells <- function(x, most) {
 }
 
 # A fit of checked data, without the entries that `mask` (a seed) says: the mean loss per held-out entry of target and background (NA without
-# one), the target's divergence on what it saw, and the factors w, h, h_background, from which another fit may go on (`factors`).
+# one), what the core tells of the data, and the factors w, h, h_background, from which another fit may go on (`factors`).
 # `contrast`: as check_contrast() has it.
-held_out_fit <- function(x, y, k, loss, contrast, mask, maxit, threads, seed = 1, factors = NULL, w = NULL, part = hold_out_part, call) {
+held_out_fit <- function(x, y, k, loss, contrast, mask, maxit, threads, seed = 1, factors = NULL, call) {
   settings <- do.call(fit_settings, c(
     list(
       k = k, loss = loss, maxit = maxit, threads = threads, precision = "single", tol = 1e-6, ambient = default_ambient,
-      hold_out = c(part, mask), w = w, factors = factors, seed = if (is.null(w) && is.null(factors)) seed
+      hold_out = c(hold_out_part, mask), factors = factors, seed = if (is.null(factors)) seed
     ),
     contrast
   ))
@@ -31,8 +31,7 @@ held_out_fit <- function(x, y, k, loss, contrast, mask, maxit, threads, seed = 1
   last <- order(result$target_only)
   scaled <- function(h, d) if (length(d)) h[last, , drop = FALSE] * d[last] else numeric()
   list(
-    target = lost[1], background = if (is.null(y)) NA_real_ else lost[2],
-    seen = utils::tail(outcome$target, 1), data = rs_fit_data(session),
+    target = lost[1], background = if (is.null(y)) NA_real_ else lost[2], data = rs_fit_data(session),
     factors = list(
       w = result$w[, last, drop = FALSE], h = scaled(result$h, result$d), h_background = scaled(result$h_background, result$d_background)
     )

@@ -48,33 +48,11 @@ consensus_result <- function(data, ..., background = data$background, seed, thre
   result
 }
 
-target_only <- function(result) {
+target_only <- function(result, ...) {
   function(data, seed, threads) {
     if (!is.null(data$background)) {
-      result(data, k = data$k_with, k_target = data$k_only, seed = seed, threads = threads)
+      result(data, k = data$k_with, k_target = data$k_only, ..., seed = seed, threads = threads)
     }
-  }
-}
-
-# Shared factors from the background alone, target-only ones from what these leave of the target: the mean residuals of random cells.
-staged_start <- function(data, seed) {
-  shared <- bcnmf::bcnmf(
-    data$background, k = data$k_with - data$k_only, loss = data$loss, maxit = 200, seed = seed, threads = 1, verbose = FALSE
-  )
-  uses <- predict(shared, data$target) * shared$d
-  residual <- as.matrix(data$target) - shared$w %*% uses
-  set.seed(seed)
-  own <- replicate(data$k_only, {
-    left <- pmax(rowMeans(residual[, sample(ncol(residual), ceiling(ncol(residual) / 5))]), 0)
-    left / sum(left) + 1e-6 / length(left)
-  })
-  cbind(shared$w, own)
-}
-
-staged <- function(...) {
-  function(data, seed, threads) {
-    if (is.null(data$background)) return(NULL)
-    bcnmf_result(data, k = data$k_with, k_target = data$k_only, ..., init = staged_start(data, seed), seed = NULL, threads = threads)
   }
 }
 
@@ -139,12 +117,12 @@ methods <- list(
     if (!is.null(data$background)) bcnmf_result(data, k = data$k, seed = seed, threads = threads)
   },
   "target-only" = target_only(bcnmf_result),
-  "target-only: staged start" = staged(),
+  "target-only: nndsvd" = target_only(bcnmf_result, init = "nndsvd"),
   # the shared factors stay where the background wants them
-  "target-only: staged start and lambda = 10" = staged(lambda = 10),
+  "target-only: nndsvd and lambda = 10" = target_only(bcnmf_result, init = "nndsvd", lambda = 10),
   "paper" = function(data, seed, threads) {
     if (is.null(data$paper_alpha)) return(NULL)
-    bcnmf_result(data, k = data$k, alpha = data$paper_alpha, maxit = 100, tol = 0, steps = 1, seed = seed, threads = threads)
+    bcnmf_result(data, k = data$k, alpha = data$paper_alpha, maxit = 100, tol = 0, steps = 1, ambient = 0, seed = seed, threads = threads)
   },
   "PCA" = function(data, seed, threads) contrastive_pca(data, 0)[[1]],
   "contrastive PCA" = function(data, seed, threads) {
