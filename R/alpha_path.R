@@ -169,7 +169,7 @@ diagnose_sets <- function(x, y, plain, k, fit) {
   own <- 1 - plain$target / mean_x$target
   foreign <- 1 - of_y$background / mean_x$background
   # own factors without any merit leave nothing that could be specific
-  list(shared = 1 - plain$background / mean_y$background, specific = if (own > 0) 1 - foreign / own else 0)
+  list(shared = 1 - plain$background / mean_y$background, specific = if (isTRUE(own > 0)) 1 - foreign / own else 0)
 }
 
 # Both sets pooled and divided anew, at random places that follow from the seed.

@@ -23,11 +23,15 @@ warn_about_price <- function(fit, x, y, settings, call) {
   if (!isTRUE(price > most_price)) return(invisible())
   settings$beta <- c(0, fit@beta / 2^(5:1))
   settings[c("tolerance", "shuffles", "most", "maxit", "seed")] <- list(most_price - 1, 0L, max(1000L, settings$k), hold_out_sweeps, 1)
-  path <- find_path(x, y, settings, fit@beta / fit@alpha, FALSE, call)
-  safe <- path[path$selected, ]
+  # a fit is not lost for want of advice: data can be too odd to hold entries out of, and a user may not want to wait
+  nothing <- function(cnd) NULL
+  path <- tryCatch(find_path(x, y, settings, fit@beta / fit@alpha, FALSE, call), error = nothing, interrupt = nothing)
+  safe <- if (is.null(path)) list(beta = 0) else path[path$selected, ]
   warn_bcnmf(c(
     "The contrast costs the target: its divergence is {signif(price, 3)} times what plain NMF reaches.",
-    i = if (safe$beta > 0) {
+    i = if (is.null(path)) {
+      "Consider a smaller one, or {.arg k_target}."
+    } else if (safe$beta > 0) {
       "{.code alpha = {signif(safe$alpha, 3)}} (beta = {signif(safe$beta, 3)}) costs at most {100 * (most_price - 1)} %; {.fn alpha_path} shows more."
     } else {
       "{.fn alpha_path} finds no weaker one to take instead: {attr(path, 'verdict')}. Consider {.arg k_target}, or {.code alpha = 0}."
