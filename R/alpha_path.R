@@ -5,14 +5,14 @@
 #' No label is used but which cells are target and which are background.
 #'
 #' @details
-#' A tenth of the entries of both sets is held out, the same ones for all fits. The first fit is plain NMF; each further one goes on from the one before it,
+#' A part of the entries of both sets is held out as in [select_rank()], the same ones for all fits. The first fit is plain NMF; each further one goes on from the one before it,
 #' with the next `beta`. As it has then had more sweeps than the first, it is compared with a plain fit that went on for as many. The largest `beta` is selected
 #' up to which no strength raises the target's held-out loss by more than `tolerance`.
 #'
 #' Before that, two numbers from plain fits, both on held-out entries, tell whether there is anything to contrast:
 #'
-#' * `shared`: the part of the background's loss under its mean profile alone (the best model with one factor) that the factors fitted to the target take away. At 0 or below, the
-#'   factors know less of the background than its mean profile does. The two sets share no program, and there is nothing that contrast could take out.
+#' * `shared`: the part of the background's loss under its mean profile alone (the best model with one factor) that the factors fitted to the target take away. Below -0.1 the
+#'   factors know clearly less of the background than its mean profile does. The two sets share no program, and there is nothing that contrast could take out.
 #' * `specific`: the part of what the target's own factors explain of the target, beyond its mean profile, that as many factors fitted to the background miss.
 #'   In cells with shuffled labels it is 0 but for noise, up to 0.05 with some hundred cells. Unless it is above 0.02 plus twice the root mean square of the shuffled ones, no
 #'   program is specific to the target, or none that can be seen.
@@ -62,16 +62,10 @@
 alpha_path <- function(target, background, k, beta = c(0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8), loss = c("mse", "poisson"),
                        tolerance = 0.01, shuffles = 1, most = 1000, maxit = 100, seed = 1, threads = NULL, verbose = NULL) {
   call <- rlang::current_env()
-  if (missing(target)) target <- NULL
-  if (missing(background)) background <- NULL
-  for (arg in c("target", "background")) {
-    if (is.null(get(arg))) {
-      abort_bcnmf("{.arg {arg}} is missing: a path over contrast strengths needs both sets.", arg = arg, call = call)
-    }
-  }
-  x <- check_dims(core_matrix(target, "target", call), "target", call)
-  y <- check_dims(core_matrix(background, "background", call), "background", call)
-  check_same_features(x, y, "background", call)
+  check_both_sets(if (!missing(target)) target, if (!missing(background)) background, "a path over contrast strengths needs", call)
+  sets <- read_sets(target, background, call)
+  x <- sets$x
+  y <- sets$y
   check_rank_given(if (!missing(k)) k, NULL, call)
   k <- check_rank(k, min(dim(x)), call)
   settings <- list(
@@ -80,7 +74,7 @@ alpha_path <- function(target, background, k, beta = c(0, 0.05, 0.1, 0.2, 0.3, 0
     seed = check_one_seed(seed, call), threads = resolve_threads(threads, call)
   )
   check_flag(verbose, null_ok = TRUE, call = call)
-  data <- path_data(x, y, settings, call)
+  data <- look_at_data(x, y, do.call(fit_settings, settings[c("k", "loss", "threads", "seed")]), call)
   warn_about_data(settings, data)
   find_path(x, y, settings, data$size_ratio, verbose, call)
 }
@@ -93,25 +87,6 @@ check_betas <- function(beta, call) {
   beta
 }
 
-check_one_seed <- function(seed, call) {
-  if (length(seed) != 1) refuse(seed, "one whole number", "seed", call)
-  check_seed(seed, call)
-}
-
-# What the core sees in all the data; it refuses bad ones.
-path_data <- function(x, y, settings, call) {
-  look_at_data(x, y, fit_settings(k = settings$k, loss = settings$loss, threads = settings$threads, seed = settings$seed), call)
-}
-
-# The path that `alpha = "auto"` takes. Its seed is not the fit's: fits of several seeds should have one contrast.
-auto_path <- function(x, y, settings, call) {
-  defaults <- formals(alpha_path)
-  own <- lapply(defaults[c("beta", "tolerance", "most", "maxit", "seed")], eval)
-  own$most <- max(own$most, settings$k)
-  settings <- c(settings[c("k", "loss", "threads")], own, shuffles = 0)
-  find_path(x, y, settings, path_data(x, y, settings, call)$size_ratio, FALSE, call)
-}
-
 # The path of checked data.
 find_path <- function(x, y, settings, size_ratio, verbose, call) {
   x <- some_cells(x, settings$most)
@@ -119,12 +94,13 @@ find_path <- function(x, y, settings, size_ratio, verbose, call) {
   n_fits <- (1 + settings$shuffles) * (2 * length(settings$beta) + 2)
   bar <- progress_bar(verbose, "alpha path")
   done <- 0
+  settings$part <- hold_out_part(x, y)
   fit <- function(x, y, beta, maxit = settings$maxit, from = NULL, k = settings$k) {
-    result <- held_out_fit(x, y, k, settings$loss, list(contrast = "beta", strength = beta, k_target = 0L),
-      mask = settings$seed, maxit = maxit, threads = settings$threads, seed = settings$seed, factors = from$factors, call = call
-    )
+    settings$maxit <- maxit
+    contrast <- list(contrast = "beta", strength = beta, k_target = 0L)
+    result <- held_out_fit(x, y, k, settings, contrast, settings$seed, factors = from$factors, call = call)
     done <<- done + 1
-    bar$update(list(share = done / n_fits, starts = 1, finished = 0, iteration = done, change = NA_real_))
+    bar$update(list(share = done / n_fits, status = sprintf("fit %d of %d", done, n_fits)))
     result
   }
   found <- path_of(x, y, settings, fit)
@@ -183,6 +159,9 @@ shuffled_cells <- function(x, y, seed, i) {
   list(x = both[, first, drop = FALSE], y = both[, -first, drop = FALSE])
 }
 
+# Where `shared` is less, the sets share nothing. A response in all cells can bring it to 0, unmatched sets are far below.
+least_shared <- -0.1
+
 # What `specific` must exceed by itself, and beyond the noise that shuffled labels show.
 least_specific <- 0.02
 
@@ -207,8 +186,8 @@ path_verdict <- function(table, found, specific_null, tolerance) {
   # shuffled labels have 0 but for noise, which is 0.05 with some hundred cells
   noise <- if (length(specific_null)) sqrt(mean(specific_null^2)) else 0
   none <- least_specific + 2 * noise
-  refusal <- if (isTRUE(found$shared <= 0)) {
-    "contrast cannot help: the target's factors know less of the background than its mean profile, so nothing is shared"
+  refusal <- if (isTRUE(found$shared < least_shared)) {
+    "contrast cannot help: the target's factors know clearly less of the background than its mean profile, so nothing is shared"
   } else if (isTRUE(found$specific <= none)) {
     "contrast cannot help: the background's factors explain the target as well as its own, so nothing is seen that is specific to the target"
   }

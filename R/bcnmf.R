@@ -15,18 +15,24 @@
 #'   by the others: the fit minimises `D(X) + lambda * D(Y)`. No strength has to be chosen, and programs come out as shared or
 #'   target-only. The other factors must be enough for all that is shared: take `k` generously.
 #'
+#' **Which of them, unless you say.** With a background and no `alpha`, `beta` or `k_target`, [select_k_target()] counts by held-out entries how many factors are the target's alone, and they are fitted as such.
+#' If there are none, [alpha_path()] looks for the strongest contrast that costs the target at most 1 % of its held-out fit; and if the two sets share nothing, so that contrast cannot help, the fit is plain NMF.
+#' A message says what was chosen and why, unless `verbose = FALSE`; the tables are in `fit$k_targets` and `fit$alpha_path`. This takes about as long as two plain fits of a thousand cells; Ctrl-C
+#' there ends the call, as nothing has been fitted yet. On our benches (`bench/RESULTS-quality.md`) target-only factors found what contrast strengths missed, from every seed, at the price of a per cent of the target's fit.
+#' The published contrast is `alpha = ` a number.
+#'
 #' **A bound for counts.** With `"poisson"` the published objective has no lower bound: as soon as `alpha` times a feature's counts in the background exceed
 #' those in the target, its loadings run to zero, the background's divergence to infinity, and the target's fit is lost with it. So a contrasted background
 #' has a fixed ambient rate besides its factors: the part `ambient` of each cell's counts, in the background's mean profile. Then its divergence can not exceed that of
 #' the ambient rate alone, and the objective not fall below `-alpha` times that; the updates stay what they are and go downhill as before. A larger `ambient` keeps more of
 #' the target's fit under a strong contrast, and contrasts less. `ambient = 0` is the published objective.
 #'
-#' **Starts for target-only factors.** From random numbers, target-only factors may settle on a part of the shared programs. `init = "nndsvd"` starts each kind where it belongs, and
-#' in our trials found small target-only programs from every seed; and a `lambda` of several times the default (`fit$lambda` shows it) leaves the shared factors to the background
-#' when they would otherwise take over a part of the response.
+#' **Starts and weight of target-only factors.** From random numbers, target-only factors may settle on a part of the shared programs. So with `k_target` fits start from
+#' singular vectors (`init = "nndsvd"`), each kind of factor where it belongs, which in our trials found small target-only programs from every seed. And the background counts twice what
+#' would make both sets count the same, which keeps the shared factors from taking over a part of the response; half of `fit$lambda` weighs them the same.
+#' One response in all kinds of cells is summed up by `k_target = 1`, even where held-out entries say that it needs more factors than one.
 #'
-#' A weak contrast is not always a gain, and with few factors it can blur a program that plain NMF finds; where both sets share most of
-#' their programs, try `k_target` first. `vignette("get-started", package = "bcnmf")` compares the two.
+#' A weak contrast strength is not always a gain, and with few factors it can blur a program that plain NMF finds. `vignette("get-started", package = "bcnmf")` compares the two ways.
 #'
 #' `D` is the sum of squared errors (`"mse"`) or the generalised Kullback-Leibler divergence, the Poisson deviance halved (`"poisson"`).
 #' All updates are multiplicative and minimise a majoriser. After each update the columns of `w` are rescaled to sum to 1, which changes
@@ -69,16 +75,17 @@
 #' @param k number of factors, at most the target's smaller side; or `"auto"`, for the one that [select_rank()] selects with its defaults (`k_target` is kept),
 #'   whose table is then in `fit$ranks`.
 #' @param alpha contrast strength of the paper, 0 or more. Or `"auto"` for the strongest that costs the target at most 1 % of its held-out fit, and none where contrast cannot
-#'   help: see [alpha_path()], whose table is then in `fit$alpha_path`. A message says what was chosen, unless `verbose = FALSE`.
-#' @param beta contrast strength free of the data's scale, instead of `alpha`; `"auto"` as there. When neither is given, 0.2.
-#' @param k_target number of factors reserved for the target, instead of `alpha` or `beta`.
-#' @param lambda weight of the background when `k_target > 0`. By default both sets count the same.
+#'   help: see [alpha_path()], whose table is then in `fit$alpha_path`. That is also what `k_target = 0` alone gives.
+#' @param beta contrast strength free of the data's scale, instead of `alpha`; `"auto"` as there.
+#' @param k_target number of factors reserved for the target, instead of `alpha` or `beta`; or `"auto"`, for the number that [select_k_target()] selects with its defaults, whose table is then in
+#'   `fit$k_targets`. Without `alpha`, `beta` and `lambda` that is the default; where it is 0, `alpha` is `"auto"`.
+#' @param lambda weight of the background when `k_target > 0`. By default the background counts twice what would make both sets count the same (their sums of squares with `"mse"`, of counts with `"poisson"`).
 #' @param loss `"mse"` for values like log-normalised expression or methylation, `"poisson"` for counts.
 #' @param seed one or more whole numbers: a fit is started from each and the one with the best objective is returned.
 #'   All are listed in `fit$restarts`.
 #' @param init how a seed makes a start: `"random"` takes random numbers for `w`, `"nndsvd"` the non-negative parts of singular vectors (see
-#'   details). Or where to start instead: a matrix (features x `k`) for `w`, a list of such matrices, or a model made by `bcnmf()`,
-#'   which is then continued with its own settings (all but `maxit`, `threads` and `verbose`) unless others are given. `NULL` is `"random"`.
+#'   details). `NULL` is `"nndsvd"` with target-only factors, else `"random"`. Or where to start instead: a matrix (features x `k`) for `w`, a list of such matrices, or a model made by `bcnmf()`,
+#'   which is then continued with its own settings (all but `maxit`, `threads` and `verbose`) unless others are given.
 #' @param tol a fit has converged when the correlation distance of `w` between two sweeps, `1 - cor`, falls below this.
 #' @param maxit most sweeps per start.
 #' @param L1,L2 penalties on `w` and `h`: two numbers, or one for both.
@@ -102,13 +109,15 @@
 #' @examples
 #' sim <- simulate_contrast(200, n_target = 300, n_background = 200, seed = 1)
 #'
-#' fit <- bcnmf(sim$target, sim$background, k = 5, loss = "poisson", maxit = 100)
+#' # how many programs are the target's alone is found out
+#' fit <- bcnmf(sim$target, sim$background, k = 8, loss = "poisson", maxit = 100)
 #' fit
 #' contrast(fit)
-#'
-#' # shared and target-only programs
-#' fit <- bcnmf(sim$target, sim$background, k = 8, k_target = 2, loss = "poisson", maxit = 100)
 #' head(top_features(fit, n = 3, by = "lift"))
+#'
+#' # or said; and the contrast of the paper
+#' fit <- bcnmf(sim$target, sim$background, k = 8, k_target = 2, loss = "poisson", maxit = 100)
+#' fit <- bcnmf(sim$target, sim$background, k = 5, alpha = 0.2, loss = "poisson", maxit = 100)
 #' @export
 bcnmf <- function(object, ...) {
   if (missing(object)) return(eval(target_first(match.call(), rlang::current_env()), parent.frame()))
@@ -127,18 +136,15 @@ target_first <- function(call, env) {
 #' @rdname bcnmf
 #' @method bcnmf default
 #' @export
-bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, beta = NULL, k_target = 0, lambda = NULL,
-                          loss = c("mse", "poisson"), seed = 1, init = c("random", "nndsvd"), tol = 1e-8, maxit = 1000,
+bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, beta = NULL, k_target = NULL, lambda = NULL,
+                          loss = c("mse", "poisson"), seed = 1, init = NULL, tol = 1e-8, maxit = 1000,
                           L1 = 0, L2 = 0, precision = c("single", "double"), threads = NULL, verbose = NULL, steps = NULL, ambient = 0.02, ...) {
   call <- rlang::current_env()
   given <- setdiff(names(match.call()), if (is.null(k)) "k")
   check_no_dots(..., call = call)
-  x <- check_dims(core_matrix(object, "target", call), "target", call)
-  y <- NULL
-  if (!is.null(background)) {
-    y <- check_dims(core_matrix(background, "background", call), "background", call)
-    check_same_features(x, y, "background", call)
-  }
+  sets <- read_sets(object, background, call)
+  x <- sets$x
+  y <- sets$y
   if (methods::is(init, "bcnmf")) {
     inherited <- inherited_settings(init, given, !is.null(y))
     list2env(inherited, environment())
@@ -149,28 +155,20 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
   )
   ranks <- if (!is.null(tried)) find_rank(x, y, tried, settings, verbose, call)
   if (!is.null(ranks)) settings$k <- ranks$k[ranks$selected]
-  path <- if (settings$contrast == "auto") auto_path(x, y, settings, call)
-  if (!is.null(path)) {
-    settings[c("contrast", "strength")] <- list("beta", path$beta[path$selected])
-    say_choice(path, verbose)
-  }
+  chosen <- choose_contrast(x, y, settings, verbose, call)
+  settings <- chosen$settings
   if (settings$init == "nndsvd") settings$w <- nndsvd_starts(x, y, settings, look_at_data(x, y, settings, call))
   session <- core_call(rs_fit_new(x, y, settings), call)
   data <- rs_fit_data(session)
   warn_about_data(settings, data)
 
   what <- if (is.null(y)) "NMF" else "bcNMF"
-  finished <- drive(
-    function(seconds) rs_fit_advance(session, seconds),
-    on_interrupt = function() rs_fit_stop(session),
-    progress_bar(verbose, what), call
-  )
+  finished <- finish_fit(session, call, progress_bar(verbose, what))
   fit <- new_model(
     rs_fit_result(session), data, settings, x, y, init,
     interrupted = !finished, call = short_call(match.call())
   )
-  fit@misc$ranks <- ranks
-  fit@misc$alpha_path <- path
+  fit@misc <- c(fit@misc, if (!is.null(ranks)) list(ranks = ranks), chosen$tables)
   if (!finished) signal_interrupted(fit)
   warn_about_fit(fit)
   fit@misc$price <- contrast_price(fit, x, settings, call)
@@ -198,14 +196,6 @@ inherited_settings <- function(fit, given, has_background) {
     }
   }
   take[setdiff(names(take), given)]
-}
-
-say_choice <- function(path, verbose) {
-  if (isFALSE(verbose)) return(invisible())
-  chosen <- path[path$selected, ]
-  cli::cli_inform(c(
-    i = "{.code alpha = \"auto\"}: beta = {signif(chosen$beta, 3)} (alpha = {signif(chosen$alpha, 3)}): {attr(path, 'verdict')}."
-  ), class = "bcnmf_message")
 }
 
 warn_bcnmf <- function(message, .envir = parent.frame()) {

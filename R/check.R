@@ -1,9 +1,7 @@
 # The arguments of bcnmf(), checked once and before any work, as one list of plain values.
 
-default_beta <- 0.2
-
-# Part of a background cell's counts that needs no factor, with `alpha` or `beta` and counts.
-default_ambient <- 0.02
+# Weight of an explained background, in units of what makes both sets count the same.
+default_lambda <- 2
 
 check_settings <- function(target, background, k, alpha, beta, k_target, lambda, loss, seed, init,
                            tol, maxit, L1, L2, precision, threads, verbose, steps, ambient, call) {
@@ -20,7 +18,7 @@ check_settings <- function(target, background, k, alpha, beta, k_target, lambda,
     precision = check_choice(precision, c("single", "double"), arg = "precision", call = call),
     threads = resolve_threads(threads, call),
     steps = check_steps(steps, call),
-    ambient = check_ambient(ambient, call),
+    ambient = as.double(check_number(ambient, min = 0, max = 0.5, arg = "ambient", call = call)),
     hold_out = numeric()
   )
   check_flag(verbose, null_ok = TRUE, arg = "verbose", call = call)
@@ -54,11 +52,6 @@ check_penalty <- function(x, arg, call) {
   rep_len(as.double(x), 2)
 }
 
-check_ambient <- function(ambient, call) {
-  check_number(ambient, min = 0, max = 0.5, arg = "ambient", call = call)
-  as.double(ambient)
-}
-
 # As the core takes them: h, h in the first sweep, w; none for what suits the loss.
 check_steps <- function(steps, call) {
   if (is.null(steps)) return(numeric())
@@ -69,12 +62,12 @@ check_steps <- function(steps, call) {
   steps[c(1, 1, 2)]
 }
 
-# How the background enters: a kind and a strength, as the core takes them.
+# How the background enters: a kind and a strength, as the core takes them. What choose_contrast() is to find is "auto" and NA.
 check_contrast <- function(has_background, k, alpha, beta, k_target, lambda, call) {
   check_strength(alpha, "alpha", call)
   check_strength(beta, "beta", call)
   check_number(lambda, min = 0, null_ok = TRUE, arg = "lambda", call = call)
-  check_count(k_target, min = 0, arg = "k_target", call = call)
+  if (!is.null(k_target) && !is_auto(k_target)) check_count(k_target, min = 0, arg = "k_target", call = call)
   wanted <- Filter(
     function(value) !is.null(value) && (is_auto(value) || value > 0),
     list(alpha = alpha, beta = beta, lambda = lambda, k_target = k_target)
@@ -87,35 +80,35 @@ check_contrast <- function(has_background, k, alpha, beta, k_target, lambda, cal
     }
     return(list(contrast = "alpha", strength = 0, k_target = 0L))
   }
-  if (!is.null(alpha) && !is.null(beta)) {
+  given <- names(Filter(Negate(is.null), list(alpha = alpha, beta = beta, lambda = lambda)))
+  if (all(c("alpha", "beta") %in% given)) {
     abort_bcnmf("Give {.arg alpha} or {.arg beta}, not both: each determines the other.", arg = "beta", value = beta, call = call)
   }
-  if (k_target > 0) {
+  # without a word on the contrast all of it is found; a strength alone is no word on target-only factors
+  if (is.null(k_target)) k_target <- if (any(c("alpha", "beta", "lambda") %in% given)) 0L else "auto"
+  if (is_auto(k_target) || k_target > 0) {
     if (any(c("alpha", "beta") %in% names(wanted))) {
       abort_bcnmf(c(
         "{.arg k_target} and {.arg {names(wanted)[1]}} are two different ways to contrast; give one of them.",
         i = "With target-only factors the background is explained, with weight {.arg lambda}."
       ), arg = names(wanted)[1], value = wanted[[1]], call = call)
     }
-    if (k_target >= k) {
+    if (!is_auto(k_target) && k_target >= k) {
       abort_bcnmf("{.arg k_target} is {k_target}, but it must be less than {.arg k} = {k}: the background needs factors too.",
         arg = "k_target", value = k_target, call = call
       )
     }
-    kind <- if (is.null(lambda)) list(contrast = "size", strength = 0) else list(contrast = "lambda", strength = lambda)
+    kind <- if (is.null(lambda)) list(contrast = "size", strength = default_lambda) else list(contrast = "lambda", strength = lambda)
   } else if (!is.null(lambda)) {
     abort_bcnmf("{.arg lambda} is the background's weight in a fit with target-only factors; it needs {.arg k_target}.",
       arg = "lambda", value = lambda, call = call
     )
-  } else if (is_auto(alpha) || is_auto(beta)) {
-    # until auto_path() has found it
+  } else if (is_auto(alpha) || is_auto(beta) || is.null(c(alpha, beta))) {
     kind <- list(contrast = "auto", strength = 0)
-  } else if (!is.null(alpha)) {
-    kind <- list(contrast = "alpha", strength = alpha)
   } else {
-    kind <- list(contrast = "beta", strength = if (is.null(beta)) default_beta else beta)
+    kind <- if (is.null(beta)) list(contrast = "alpha", strength = alpha) else list(contrast = "beta", strength = beta)
   }
-  c(lapply(kind, function(x) if (is.numeric(x)) as.double(x) else x), k_target = as.integer(k_target))
+  c(lapply(kind, function(x) if (is.numeric(x)) as.double(x) else x), k_target = if (is_auto(k_target)) NA else as.integer(k_target))
 }
 
 is_auto <- function(strength) identical(strength, "auto")
@@ -125,23 +118,23 @@ check_strength <- function(strength, arg, call) {
   if (!ok) refuse(strength, "one finite number of at least 0, or \"auto\"", arg, call)
 }
 
-# How a seed makes a start; the first one unless said.
+# How a seed makes a start; what suits the fit unless said.
 seed_starts <- c("random", "nndsvd")
 start_kinds <- "\"random\", \"nndsvd\", a matrix, a list of matrices or a model made by bcnmf()"
 
 # Where to start: seeds, matrices for w, or the factors of another fit.
 check_start <- function(target, background, k, seed, init, call) {
-  if (is.null(init)) init <- seed_starts
   # As in RcppML, a starting w may also be given as `seed`.
-  if (identical(init, seed_starts) && (is.matrix(seed) || is.list(seed))) {
+  if (is.null(init) && (is.matrix(seed) || is.list(seed))) {
     init <- seed
     seed <- NULL
   }
+  # only target-only factors need to start where they belong
+  if (is.null(init)) init <- "auto"
   start <- list(init = "given", seed = NULL, w = NULL, factors = NULL)
   if (is.character(init) && is.null(dim(init))) {
-    kind <- if (identical(init, seed_starts)) "random" else init
-    if (!is_scalar(kind) || !kind %in% seed_starts) refuse(init, start_kinds, "init", call)
-    start$init <- as.vector(kind)
+    if (!is_scalar(init) || !init %in% c("auto", seed_starts)) refuse(init, start_kinds, "init", call)
+    start$init <- as.vector(init)
     start["seed"] <- list(check_seed(seed, call))
   } else if (methods::is(init, "bcnmf")) {
     start["factors"] <- list(factors_of(init, target, background, k, call))
@@ -159,6 +152,14 @@ check_seed <- function(seed, call) {
   if (!ok) refuse(seed, "one or more whole numbers", "seed", call)
   as.double(seed)
 }
+
+check_one_seed <- function(seed, call) {
+  if (length(seed) != 1) refuse(seed, "one whole number", "seed", call)
+  check_seed(seed, call)
+}
+
+# Seeds as text, to name what comes of them.
+seed_names <- function(seed) format(seed, scientific = FALSE, trim = TRUE)
 
 check_start_w <- function(w, rows, k, call) {
   if (methods::is(w, "Matrix") || is.data.frame(w)) w <- as.matrix(w)

@@ -54,7 +54,7 @@ common_contrast <- function(fits) {
   }
   first <- fits[[1]]
   kind <- if (any(first@target_only)) {
-    if (same("lambda")) list(contrast = "lambda", strength = first@lambda) else list(contrast = "size", strength = 0)
+    if (same("lambda")) list(contrast = "lambda", strength = first@lambda) else list(contrast = "size", strength = default_lambda)
   } else if (same("alpha")) {
     list(contrast = "alpha", strength = first@alpha)
   } else if (same("beta")) {
@@ -76,13 +76,9 @@ check_consensus_data <- function(fits, target, background, call) {
 
 # The model that starts from the consensus loadings with the best coefficients of all cells.
 place_consensus <- function(found, fits, target, background, maxit, threads, verbose, call) {
-  x <- check_dims(core_matrix(target, "target", call), "target", call)
-  check_same_features(found$w, x, "target", call, reference = "model")
-  y <- NULL
-  if (!is.null(background)) {
-    y <- check_dims(core_matrix(background, "background", call), "background", call)
-    check_same_features(found$w, y, "background", call, reference = "model")
-  }
+  sets <- read_sets(target, background, call, reference = found$w)
+  x <- sets$x
+  y <- sets$y
   # as the core has them: target-only factors last
   last <- order(found$target_only)
   w <- unname(found$w[, last, drop = FALSE])
@@ -101,9 +97,7 @@ place_consensus <- function(found, fits, target, background, maxit, threads, ver
     settings$factors$h_background <- matrix(0, ncol(w), ncol(y))
     settings$factors$h_background[open, ] <- place(y, w[, open, drop = FALSE])
   }
-  session <- core_call(rs_fit_new(x, y, settings), call)
-  bar <- progress_bar(verbose, "Consensus")
-  if (!drive(function(s) rs_fit_advance(session, s), function() rs_fit_stop(session), bar, call)) rlang::interrupt()
+  session <- run_fit(x, y, settings, call, progress_bar(verbose, "Consensus"))
   model <- new_model(rs_fit_result(session), data, settings, x, y, NULL, interrupted = FALSE, call = NULL)
   model@restarts$start <- "consensus"
   model@misc$consensus <- length(fits)

@@ -94,6 +94,13 @@ check_count <- function(x, min = 1, max = .Machine$integer.max, null_ok = FALSE,
   invisible(as.integer(x))
 }
 
+# Whole numbers, each once and in order.
+check_counts <- function(x, min, arg, call) {
+  ok <- is.numeric(x) && is.null(dim(x)) && length(x) > 0 && all(is.finite(x)) && all(x == round(x)) && all(x >= min)
+  if (!ok) refuse(x, sprintf("whole numbers of at least %d", min), arg, call)
+  sort(unique(as.integer(x)))
+}
+
 check_flag <- function(x, null_ok = FALSE, arg = rlang::caller_arg(x), call = rlang::caller_env()) {
   force(arg)
   if (null_ok && is.null(x)) return(invisible(NULL))

@@ -48,8 +48,7 @@ evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object
 }
 
 evaluate_set <- function(set, data, w, h, loss, threads, call) {
-  x <- check_dims(core_matrix(data, set, call), set, call)
-  check_same_features(w, x, set, call, reference = "model")
+  x <- read_sets(data, NULL, call, arg = set, reference = w)$x
   if (ncol(x) != ncol(h)) {
     abort_bcnmf(c(
       "{.arg {set}} has {ncol(x)} cell{?s}, but the model was fitted to {ncol(h)}.",
@@ -72,7 +71,5 @@ divergence_of <- function(x, w, h, loss, threads, call) {
     k = ncol(w), loss = loss, maxit = 0, threads = threads,
     factors = list(w = unname(w), h = unname(h), h_background = numeric())
   )
-  session <- core_call(rs_fit_new(x, NULL, settings), call)
-  if (!drive(function(s) rs_fit_advance(session, s), function() NULL, progress_bar(FALSE), call)) rlang::interrupt()
-  rs_fit_result(session)$outcomes[[1]]$target
+  rs_fit_result(run_fit(x, NULL, settings, call))$outcomes[[1]]$target
 }

@@ -61,6 +61,16 @@ convert_matrix <- function(x, arg, call, convert) {
   core_matrix(converted, arg, call)
 }
 
+# Target and background (NULL without one) as the core reads them. `reference`: what they must agree with in features, if not each other.
+read_sets <- function(target, background, call, arg = "target", reference = NULL) {
+  x <- check_dims(core_matrix(target, arg, call), arg, call)
+  if (!is.null(reference)) check_same_features(reference, x, arg, call, reference = "model")
+  if (is.null(background)) return(list(x = x, y = NULL))
+  y <- check_dims(core_matrix(background, "background", call), "background", call)
+  check_same_features(x, y, "background", call)
+  list(x = x, y = y)
+}
+
 # A dgCMatrix with broken slots is left to the core, which looks at them before it reads any value.
 check_dims <- function(x, arg, call) {
   if (any(dim(x) == 0)) {

@@ -78,7 +78,7 @@ restart_table <- function(result, settings, continued) {
     names <- rlang::names2(settings$w)
     ifelse(names == "", paste0("w", seq_along(names)), names)
   } else {
-    format(settings$seed, scientific = FALSE, trim = TRUE)
+    seed_names(settings$seed)
   }
   outcomes <- result$outcomes
   last <- function(what) {

@@ -26,7 +26,7 @@ nndsvd_starts <- function(x, y, settings, data) {
     random <- matrix(rs_uniform(seed, length(w)), nrow(w), k, byrow = TRUE)
     columns_to_one(pmax(w, random * profile))
   })
-  stats::setNames(starts, format(settings$seed, scientific = FALSE, trim = TRUE))
+  stats::setNames(starts, seed_names(settings$seed))
 }
 
 # The `n` leading pairs of singular vectors of `metric * x` outside of the span of `settled`, or as many as there are.

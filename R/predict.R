@@ -33,8 +33,7 @@ predict.bcnmf <- function(object, newdata, ..., tol = 1e-6, maxit = 2000, thread
   check_flag(verbose, null_ok = TRUE, arg = "verbose", call = call)
   threads <- resolve_threads(threads, call)
   if (holds_cells(newdata)) newdata <- read_new_cells(newdata, object, call)
-  x <- check_dims(core_matrix(newdata, "newdata", call), "newdata", call)
-  check_same_features(object@w, x, "newdata", call, reference = "model")
+  x <- read_sets(newdata, NULL, call, arg = "newdata", reference = object@w)$x
   size <- list(cells = ncol(object@h), total = object@misc$total[["target"]])
   h <- project(x, object@w, object, size, tol, maxit, threads, verbose, call)
   # A dead factor has no scale; its coefficients are zero.

@@ -13,7 +13,7 @@ contrast_price <- function(fit, x, settings, call) {
     maxit = min(price_sweeps, ceiling(fit@misc$iterations / 5)), seed = 1
   )
   session <- core_call(rs_fit_new(x, NULL, plain), call)
-  if (!drive(function(s) rs_fit_advance(session, s), function() rs_fit_stop(session), progress_bar(FALSE), call)) return(NA_real_)
+  if (!finish_fit(session, call)) return(NA_real_)
   reference <- utils::tail(rs_fit_result(session)$outcomes[[1]]$target, 1)
   fit@divergence[["target"]] / reference
 }
@@ -22,7 +22,7 @@ warn_about_price <- function(fit, x, y, settings, call) {
   price <- fit@misc$price
   if (!isTRUE(price > most_price)) return(invisible())
   settings$beta <- c(0, fit@beta / 2^(5:1))
-  settings[c("tolerance", "shuffles", "most", "maxit", "seed")] <- list(most_price - 1, 0L, max(1000L, settings$k), hold_out_sweeps, 1)
+  settings[c("tolerance", "shuffles", "most", "maxit", "seed")] <- list(most_price - 1, 0L, max(1000L, settings$k), formals(alpha_path)$maxit, 1)
   # a fit is not lost for want of advice: data can be too odd to hold entries out of, and a user may not want to wait
   nothing <- function(cnd) NULL
   path <- tryCatch(find_path(x, y, settings, fit@beta / fit@alpha, FALSE, call), error = nothing, interrupt = nothing)

@@ -1,11 +1,12 @@
 #' Choose the number of factors by entries that are held out
 #'
-#' Fits models of several `k` that do not see a tenth of the entries, and compares what they predict there. More factors describe the entries that
+#' Fits models of several `k` that do not see a part of the entries, and compares what they predict there. More factors describe the entries that
 #' a fit sees better and better; those that it does not see only as long as there are programs to find, then worse.
 #'
 #' @details
 #' Cross-validation of a factorisation leaves out single entries, spread over all features and cells (Wold 1978; Owen and Perry 2009): leaving out
-#' whole cells does not do, as their coefficients would be fitted to what is to be predicted. Which entries are held out depends on the mask's number and the
+#' whole cells does not do, as their coefficients would be fitted to what is to be predicted. A tenth of the entries is held out; of large data as
+#' many as make 100 000 of the larger set, but at least a hundredth. Which entries are held out depends on the mask's number and the
 #' entry's position only, zeros are held out like counts, and for one mask they are the same for all `k`. So the fits of a mask differ by `k` alone, and
 #' `k`s are compared by their paired differences, which vary much less from mask to mask than the losses themselves do.
 #'
@@ -50,26 +51,14 @@
 select_rank <- function(target, background = NULL, k = 2:20, k_target = 0, loss = c("mse", "poisson"), masks = 3, most = 2000,
                         maxit = 100, threads = NULL, verbose = NULL, seed = 1) {
   call <- rlang::current_env()
-  x <- check_dims(core_matrix(target, "target", call), "target", call)
-  y <- NULL
-  if (!is.null(background)) {
-    y <- check_dims(core_matrix(background, "background", call), "background", call)
-    check_same_features(x, y, "background", call)
-  }
+  sets <- read_sets(target, background, call)
   k_target <- check_count(k_target, min = 0, call = call)
   most <- check_count(most, call = call)
-  largest <- min(nrow(x), ncol(x), most)
+  largest <- min(dim(sets$x), most)
   k <- if (missing(k)) default_ranks(k_target, largest) else check_ranks(k, largest, call)
-  check_contrast(!is.null(y), min(k), NULL, NULL, k_target, NULL, call)
-  check_flag(verbose, null_ok = TRUE, call = call)
-  if (length(seed) != 1) refuse(seed, "one whole number", "seed", call)
-  settings <- list(
-    k_target = k_target, loss = check_choice(loss, c("mse", "poisson"), call = call), masks = check_count(masks, call = call),
-    maxit = check_count(maxit, call = call), threads = resolve_threads(threads, call), seed = check_seed(seed, call)
-  )
-  # all cells are looked at, not only those that are used
-  warn_about_data(settings, look_at_data(x, y, do.call(fit_settings, c(settings[c("loss", "threads", "seed")], k = 1)), call))
-  compare_ranks(some_cells(x, most), some_cells(y, most), k, settings, verbose, call)
+  check_contrast(!is.null(sets$y), min(k), NULL, NULL, k_target, NULL, call)
+  settings <- comparison_settings(sets, loss, masks, maxit, threads, verbose, seed, call)
+  compare_ranks(some_cells(sets$x, most), some_cells(sets$y, most), k, k_target, settings, verbose, call)
 }
 
 # What is tried unless said.
@@ -79,61 +68,19 @@ default_ranks <- function(k_target, largest) {
 }
 
 check_ranks <- function(k, largest, call) {
-  ok <- is.numeric(k) && is.null(dim(k)) && length(k) > 0 && all(is.finite(k)) && all(k == round(k)) && all(k >= 1)
-  if (!ok) refuse(k, "whole numbers of at least 1", "k", call)
+  k <- check_counts(k, min = 1, "k", call)
   if (max(k) > largest) {
     abort_bcnmf("{.arg k} has {max(k)}, but the smaller side of the target, of the cells that are used, is {largest}.",
       arg = "k", value = k, call = call
     )
   }
-  sort(unique(as.integer(k)))
+  k
 }
 
-compare_ranks <- function(x, y, k, settings, verbose, call) {
-  losses <- rank_losses(x, y, k, settings, progress_bar(verbose, "Ranks"), call)
-  if (!all(is.finite(losses))) {
-    abort_bcnmf("A fit with {.arg k} = {k[colSums(!is.finite(losses)) > 0][1]} left the finite numbers: are there extreme values in the data?", call = call)
-  }
-  rank_table(losses, k)
-}
-
-# Mean loss per held-out entry, masks x k.
-rank_losses <- function(x, y, k, settings, bar, call) {
-  losses <- matrix(0, settings$masks, length(k))
-  # small k are quick, and the bar is to tell the time
-  share <- cumsum(rep(k + 5, settings$masks)) / (settings$masks * sum(k + 5))
-  for (mask in seq_len(settings$masks)) {
-    for (i in seq_along(k)) {
-      losses[mask, i] <- rank_loss(x, y, k[i], settings$seed + mask - 1, settings, call)
-      bar$update(list(share = share[(mask - 1) * length(k) + i], status = sprintf("mask %d, k = %d", mask, k[i])))
-    }
-  }
-  bar$done()
-  losses
-}
-
-# Both sets count the same: the background's loss per entry in the target's units.
-rank_loss <- function(x, y, k, mask, settings, call) {
-  contrast <- list(contrast = if (is.null(y)) "alpha" else "size", strength = 0, k_target = settings$k_target)
-  fit <- held_out_fit(x, y, k, settings$loss, contrast, mask, settings$maxit, settings$threads, seed = mask, call = call)
-  if (is.null(y)) return(fit$target)
-  (fit$target + fit$background * ncol(y) / ncol(x) / fit$data$size_ratio) / 2
-}
-
-# `losses`: masks x k. Differences from the best are taken within a mask.
-rank_table <- function(losses, k) {
-  loss <- colMeans(losses)
-  best <- which.min(loss)
-  standard_error <- function(x) apply(x, 2, stats::sd) / sqrt(nrow(x))
-  # a loss of 0 is best by any measure
-  excess <- (losses - losses[, best]) / max(loss[best], .Machine$double.xmin)
-  table <- data.frame(
-    k = k, loss = loss, se = standard_error(losses), excess = colMeans(excess), excess_se = standard_error(excess),
-    best = seq_along(k) == best
-  )
-  close <- table$best | (!is.na(table$excess_se) & table$excess <= table$excess_se)
-  table$selected <- seq_along(k) == which(close)[1]
-  structure(table, class = c("bcnmf_ranks", "data.frame"))
+compare_ranks <- function(x, y, k, k_target, settings, verbose, call) {
+  models <- data.frame(k = k, k_target = k_target)
+  losses <- held_out_losses(x, y, models, settings, progress_bar(verbose, "Ranks"), call)
+  structure(loss_table(losses, k, "k"), class = c("bcnmf_ranks", "data.frame"))
 }
 
 # For bcnmf(k = "auto"): what to try; a start that is given has a k of its own.
@@ -141,15 +88,17 @@ auto_ranks <- function(x, k_target, seed, init, call) {
   if (is.matrix(seed) || is.list(seed) || !(is.null(init) || is.character(init))) {
     abort_bcnmf("{.code k = \"auto\"} compares models of several sizes: they cannot start from given factors.", arg = "k", value = "auto", call = call)
   }
-  default_ranks(check_count(k_target, min = 0, arg = "k_target", call = call), min(dim(x), auto_cells))
+  k_target <- if (is.null(k_target) || is_auto(k_target)) 0L else check_count(k_target, min = 0, arg = "k_target", call = call)
+  default_ranks(k_target, min(dim(x), formals(select_rank)$most))
 }
-
-auto_cells <- 2000
 
 # As select_rank() with its defaults. It says what was chosen, as all that follows depends on it.
 find_rank <- function(x, y, k, settings, verbose, call) {
-  settings <- c(settings[c("k_target", "loss", "threads")], masks = 3, maxit = hold_out_sweeps, seed = settings$seed[1])
-  ranks <- compare_ranks(some_cells(x, auto_cells), some_cells(y, auto_cells), k, settings, verbose, call)
+  defaults <- formals(select_rank)
+  # target-only factors that are yet to be counted are counted among all
+  k_target <- if (is.na(settings$k_target)) 0L else settings$k_target
+  settings <- c(settings[c("loss", "threads")], defaults[c("masks", "maxit")], seed = settings$seed[1])
+  ranks <- compare_ranks(some_cells(x, defaults$most), some_cells(y, defaults$most), k, k_target, settings, verbose, call)
   chosen <- ranks$k[ranks$selected]
   edge <- if (length(k) > 1 && chosen == max(k)) ", the largest tried"
   cli::cli_inform(c(i = "{.code k = {chosen}} by held-out entries{edge}; see {.fn select_rank}."), class = "bcnmf_message")

@@ -42,6 +42,18 @@ drive <- function(advance, on_interrupt, bar, call) {
   )
 }
 
+# A fit of a session that is open, to its end; FALSE if Ctrl-C came first, and the model is then that of the last complete sweep.
+finish_fit <- function(session, call, bar = progress_bar(FALSE)) {
+  drive(function(seconds) rs_fit_advance(session, seconds), function() rs_fit_stop(session), bar, call)
+}
+
+# A whole fit that is of no use unless it is finished: its session, for rs_fit_result() and rs_fit_data().
+run_fit <- function(x, y, settings, call, bar = progress_bar(FALSE)) {
+  session <- core_call(rs_fit_new(x, y, settings), call)
+  if (!finish_fit(session, call, bar)) rlang::interrupt()
+  session
+}
+
 is_verbose <- function(verbose) {
   if (is.null(verbose)) getOption("bcnmf.verbose", rlang::is_interactive()) else verbose
 }

@@ -45,9 +45,8 @@ simulate_contrast <- function(n_features = 3000, n_target = 4000, n_background =
     check_number(get(arg), min = .Machine$double.eps, max = 1e8, arg = arg, call = call)
   }
   check_number(depth_sd, min = 0, max = 3, call = call)
-  if (length(seed) != 1) refuse(seed, "one whole number", "seed", call)
   settings <- mget(names(formals()))
-  settings$seed <- check_seed(seed, call)
+  settings$seed <- check_one_seed(seed, call)
   raw <- core_call(rs_simulate(lapply(settings, as.double)), call)
 
   features <- paste0("gene", seq_len(n_features))

@@ -168,8 +168,9 @@ test_that("target-only factors are closed to the background and found", {
   expect_true(all(best_cosine(fit$w, sim$w) > 0.95))
   expect_gt(best_cosine(fit$w[, own, drop = FALSE], sim$w[, "target1", drop = FALSE]), 0.95)
   expect_identical(is.na(c(fit$alpha, fit$beta)), c(TRUE, TRUE))
-  # both sets count the same by default
-  expect_equal(fit$lambda, sum(sim$target) / sum(sim$background))
+  # by default the background counts twice what would make both sets count the same
+  expect_equal(fit$lambda, 2 * sum(sim$target) / sum(sim$background))
+  expect_identical(fit$init, "nndsvd")
 })
 
 test_that("penalties do what they say, free of the data's unit", {

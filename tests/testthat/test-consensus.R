@@ -218,7 +218,7 @@ test_that("without background, with a strength, with penalties, from parts of th
     bcnmf(sim$target[, -i], sim$background, k = 3, k_target = 1, loss = "poisson", maxit = 20, verbose = FALSE)
   })
   model <- consensus(by_size, sim$target, sim$background)$model
-  expect_equal(model$lambda, sum(sim$target) / sum(sim$background))
+  expect_equal(model$lambda, 2 * sum(sim$target) / sum(sim$background))
 })
 
 test_that("planted programs are found at least as well as by the median fit", {

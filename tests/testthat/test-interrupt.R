@@ -9,7 +9,7 @@ test_that("Ctrl-C ends a fit at once and loses nothing", {
     "sim <- simulate_contrast(2000, n_target = 4000, n_background = 2000, seed = 1)",
     "file.create('started')",
     "r <- tryCatch(",
-    "  bcnmf(sim$target, sim$background, k = 20, loss = 'poisson', tol = 0, maxit = 1e6, verbose = FALSE, threads = 2),",
+    "  bcnmf(sim$target, sim$background, k = 20, beta = 0.2, loss = 'poisson', tol = 0, maxit = 1e6, verbose = FALSE, threads = 2),",
     "  bcnmf_interrupted = function(cnd) list(at = Sys.time(), cnd = cnd)",
     ")",
     "more <- bcnmf(sim$target, sim$background, init = interrupted_fit(), maxit = 2, tol = 0)",

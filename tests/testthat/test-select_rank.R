@@ -16,6 +16,8 @@ expect_ranks <- function(x, k) {
   expect_true(all(is.finite(x$loss)), all(x$loss > 0))
 }
 
+ranks_of <- function(losses, k) structure(loss_table(losses, k, "k"), class = c("bcnmf_ranks", "data.frame"))
+
 chosen <- function(x) x$k[x$selected]
 
 test_that("the planted number of programs is found", {
@@ -60,8 +62,8 @@ test_that("the same bits every time, and R's random numbers are not touched", {
   expect_identical(a, b)
   # each k and each mask for itself
   one <- quick(sim$target, sim$background, k = 3, k_target = 1, masks = 1, seed = 2)
-  all <- rank_losses(sim$target, sim$background, 2:4, list(
-    k_target = 1L, loss = "mse", masks = 3L, maxit = 60L, threads = 1L, seed = 1
+  all <- held_out_losses(sim$target, sim$background, data.frame(k = 2:4, k_target = 1L), list(
+    loss = "mse", masks = 3L, maxit = 60L, threads = 1L, seed = 1
   ), progress_bar(FALSE, ""), NULL)
   expect_identical(one$loss, all[2, 2])
   expect_equal(a$loss, colMeans(all))
@@ -77,18 +79,18 @@ test_that("one mask takes the least loss", {
 
 test_that("the smallest k within one standard error is taken", {
   losses <- rbind(c(5, 2.1, 2.0, 2.3), c(6, 3.0, 3.0, 3.3), c(7, 3.9, 4.0, 4.3))
-  table <- rank_table(losses, c(1L, 2L, 5L, 9L))
+  table <- ranks_of(losses, c(1L, 2L, 5L, 9L))
   expect_identical(table$k[table$best], 2L)
   expect_identical(table$k[table$selected], 2L)
   losses[, 2] <- losses[, 2] + c(0.2, -0.05, 0.1)
-  table <- rank_table(losses, c(1L, 2L, 5L, 9L))
+  table <- ranks_of(losses, c(1L, 2L, 5L, 9L))
   difference <- losses[, 2] - losses[, 3]
   expect_equal(table$excess[2], mean(difference) / 3)
   expect_equal(table$excess_se[2], stats::sd(difference) / sqrt(3) / 3)
   expect_identical(table$k[table$best], 5L)
   expect_identical(table$k[table$selected], 2L)
   expect_output(print(table), "k = 2, within one standard error .*, at k = 5")
-  expect_output(print(rank_table(losses[, 1:2], 1:2)), "k = 2, the least loss .*; the largest that was tried")
+  expect_output(print(ranks_of(losses[, 1:2], 1:2)), "k = 2, the least loss .*; the largest that was tried")
 })
 
 test_that("k that are tried by default depend on the data", {
@@ -102,7 +104,7 @@ test_that("k that are tried by default depend on the data", {
 })
 
 test_that("ranks are drawn", {
-  ranks <- rank_table(rbind(c(9, 6, 4, 3.9, 4.2), c(9.5, 6.2, 4.1, 4.1, 4.6), c(9, 6.4, 4.2, 4.0, 4.9)), 2:6)
+  ranks <- ranks_of(rbind(c(9, 6, 4, 3.9, 4.2), c(9.5, 6.2, 4.1, 4.1, 4.6), c(9, 6.4, 4.2, 4.0, 4.9)), 2:6)
   expect_drawn("ranks", plot(ranks))
   expect_drawn("ranks without the best", plot(ranks[!ranks$best, ]))
   expect_drawn("ranks of one k", plot(ranks[3, ]))

@@ -221,7 +221,7 @@ fn contrast(arguments: &Arguments) -> Result<Contrast> {
         "alpha" => Ok(Contrast::Alpha(strength)),
         "beta" => Ok(Contrast::Beta(strength)),
         "lambda" => Ok(Contrast::Explain(strength)),
-        "size" => Ok(Contrast::ExplainBySize),
+        "size" => Ok(Contrast::ExplainBySize(strength)),
         other => Err(refuse(format!("internal argument contrast is {other}"))),
     }
 }

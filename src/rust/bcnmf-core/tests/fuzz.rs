@@ -113,7 +113,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
         4 => parameter().prop_map(Contrast::Alpha),
         1 => parameter().prop_map(Contrast::Beta),
         2 => parameter().prop_map(Contrast::Explain),
-        1 => Just(Contrast::ExplainBySize),
+        1 => Just(Contrast::ExplainBySize(1.0)),
     ];
     let k = prop_oneof![12 => 1..4usize, 1 => Just(0usize), 1 => 4..8usize];
     let k_target = prop_oneof![8 => Just(0usize), 4 => 0..4usize, 1 => 4..9usize];

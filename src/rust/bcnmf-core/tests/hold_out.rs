@@ -5,6 +5,7 @@ mod common;
 use bcnmf_core::fit::{FitParams, HeldOut, Penalty, Record, Scaling, Steps};
 use bcnmf_core::matrix::HoldOut;
 use bcnmf_core::{LossKind, Start};
+use common::planted::matches;
 use common::scenario::{Data, random, scenarios, start_of};
 use common::{cases, distance};
 use ndarray::Array2;
@@ -106,20 +107,8 @@ fn planted_programs_are_found_in_half_of_the_entries() {
             ..FitParams::new(3, loss)
         };
         let fit = data.fit::<f64>(false, &params, &Start::Seed(1));
-        let unit = |v: &[f64]| {
-            let norm = v.iter().map(|v| v * v).sum::<f64>().sqrt();
-            v.iter().map(|v| v / norm).collect::<Vec<f64>>()
-        };
-        for truth in w.columns() {
-            let truth = unit(&truth.to_vec());
-            let best = fit
-                .factors()
-                .w
-                .chunks_exact(50)
-                .map(|found| unit(found).iter().zip(&truth).map(|(a, b)| a * b).sum())
-                .fold(0.0, f64::max);
-            assert!(best >= 0.95, "{loss:?} {best}");
-        }
+        let found = matches(&common::flat(&w), &fit.factors().w, 50);
+        assert!(found.iter().all(|c| *c >= 0.95), "{loss:?} {found:?}");
     }
 }
 

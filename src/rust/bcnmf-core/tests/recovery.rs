@@ -6,10 +6,10 @@ use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{
     Contrast, Factors, FitParams, Model, Penalty, Projection, ProjectionParams, Restarts,
 };
-use bcnmf_core::matrix::Csc;
 use bcnmf_core::real::Real;
-use bcnmf_core::simulate::{Counts, Simulated, Simulation};
+use bcnmf_core::simulate::Simulated;
 use bcnmf_core::{Driver, LossKind, Matrix, Problem, Start};
+use common::planted::{FEATURES, cosine, counts, matches, planted};
 use common::scenario::{Data, losses, random};
 use common::{cases, distance, naive};
 use ndarray::Array2;
@@ -17,52 +17,11 @@ use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
 
-const FEATURES: usize = 120;
 const K: usize = 5;
 
-/// Shared programs, and perhaps one that the target alone has and that is a fifth of every cell.
-fn planted(k_shared: usize, k_target: usize, seed: u64) -> Simulated {
-    let simulation = Simulation {
-        features: FEATURES,
-        target: 250,
-        background: 200,
-        k_shared,
-        k_target,
-        share: 0.2,
-        depth: 1500.0,
-        depth_sd: 0.3,
-        loading_shape: 0.3,
-        use_shape: 0.3,
-        seed,
-    };
-    simulation.run().expect("valid")
-}
-
-fn counts(counts: &Counts) -> Matrix<'_> {
-    let Counts { p, i, x } = counts;
-    Matrix::Csc(Csc::new(FEATURES, p.len() - 1, p, i, x, "counts").expect("valid"))
-}
-
-fn cosine(a: &[f64], b: &[f64]) -> f64 {
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-}
-
-/// Cosine of each planted program with its best match.
-fn matches(truth: &[f64], w: &[f64]) -> Vec<f64> {
-    truth
-        .chunks_exact(FEATURES)
-        .map(|t| {
-            w.chunks_exact(FEATURES)
-                .map(|w| cosine(t, w))
-                .fold(0.0, f64::max)
-        })
-        .collect()
-}
-
 fn fit<T: Real>(sim: &Simulated, background: bool, params: FitParams, seeds: u64) -> Model {
-    let y = background.then(|| counts(&sim.background));
-    let problem = Arc::new(Problem::new(counts(&sim.target), y).expect("valid"));
+    let y = background.then(|| counts(&sim.background, FEATURES));
+    let problem = Arc::new(Problem::new(counts(&sim.target, FEATURES), y).expect("valid"));
     let starts = (0..seeds).map(Start::Seed).collect();
     let pool = pool(2).expect("threads");
     let mut fit = Restarts::<T>::new(problem, params, starts, pool).expect("valid");
@@ -73,14 +32,14 @@ fn fit<T: Real>(sim: &Simulated, background: bool, params: FitParams, seeds: u64
 #[test]
 fn planted_programs_are_found() {
     for seed in [1, 2] {
-        let sim = planted(5, 0, seed);
+        let sim = planted(5, 0, 0.2, seed);
         for loss in [LossKind::Poisson, LossKind::Mse] {
             let params = FitParams {
                 maxit: 150,
                 tol: 0.0,
                 ..FitParams::new(K, loss)
             };
-            let found = matches(&sim.w, &fit::<f32>(&sim, false, params, 3).w);
+            let found = matches(&sim.w, &fit::<f32>(&sim, false, params, 3).w, FEATURES);
             assert!(
                 found.iter().all(|c| *c >= 0.95),
                 "{loss:?}, seed {seed}: {found:?}"
@@ -92,10 +51,10 @@ fn planted_programs_are_found() {
 #[test]
 fn the_target_only_program_is_found_where_it_was_asked_for() {
     for seed in [1, 2, 3] {
-        let sim = planted(4, 1, seed);
-        let y = Some(counts(&sim.background));
-        let problem = Problem::new(counts(&sim.target), y).expect("valid");
-        let weight = problem.weight(Contrast::ExplainBySize, LossKind::Poisson);
+        let sim = planted(4, 1, 0.2, seed);
+        let y = Some(counts(&sim.background, FEATURES));
+        let problem = Problem::new(counts(&sim.target, FEATURES), y).expect("valid");
+        let weight = problem.weight(Contrast::ExplainBySize(1.0), LossKind::Poisson);
         let params = FitParams {
             maxit: 150,
             tol: 0.0,
@@ -120,7 +79,7 @@ fn the_target_only_program_is_found_where_it_was_asked_for() {
                 .chunks_exact(K)
                 .all(|cell| cell[only] == 0.0)
         );
-        let all = matches(&sim.w, &model.w);
+        let all = matches(&sim.w, &model.w, FEATURES);
         assert!(all.iter().all(|c| *c >= 0.95), "seed {seed}: {all:?}");
     }
 }
@@ -130,10 +89,10 @@ fn the_target_only_program_is_found_where_it_was_asked_for() {
 fn contrast_prefers_what_the_background_lacks() {
     let mut gain = 0.0;
     for seed in [1, 2, 3] {
-        let sim = planted(4, 1, seed);
+        let sim = planted(4, 1, 0.2, seed);
         let truth = &sim.w[4 * FEATURES..];
-        let y = Some(counts(&sim.background));
-        let problem = Problem::new(counts(&sim.target), y).expect("valid");
+        let y = Some(counts(&sim.background, FEATURES));
+        let problem = Problem::new(counts(&sim.target, FEATURES), y).expect("valid");
         let [plain, contrast] = [0.0, 0.4].map(|beta| {
             let weight = problem.weight(Contrast::Beta(beta), LossKind::Poisson);
             let params = FitParams {
@@ -142,7 +101,7 @@ fn contrast_prefers_what_the_background_lacks() {
                 weight,
                 ..FitParams::new(3, LossKind::Poisson)
             };
-            matches(truth, &fit::<f64>(&sim, true, params, 2).w)[0]
+            matches(truth, &fit::<f64>(&sim, true, params, 2).w, FEATURES)[0]
         });
         gain += contrast - plain;
     }

@@ -4,51 +4,13 @@ mod common;
 
 use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{Contrast, FitParams, Model, Outcome, Restarts, Steps, uniform};
-use bcnmf_core::matrix::Csc;
-use bcnmf_core::simulate::{Counts, Simulated, Simulation};
-use bcnmf_core::{Driver, LossKind, Matrix, Problem, Start};
+use bcnmf_core::simulate::{Counts, Simulated};
+use bcnmf_core::{Driver, LossKind, Problem, Start};
+use common::planted::{FEATURES, counts, matches, planted};
 use std::sync::Arc;
 use std::time::Duration;
 
-const FEATURES: usize = 120;
 const K: usize = 5;
-
-fn planted(k_shared: usize, k_target: usize, seed: u64) -> Simulated {
-    let simulation = Simulation {
-        features: FEATURES,
-        target: 250,
-        background: 200,
-        k_shared,
-        k_target,
-        share: 0.25,
-        depth: 1500.0,
-        depth_sd: 0.3,
-        loading_shape: 0.3,
-        use_shape: 0.3,
-        seed,
-    };
-    simulation.run().expect("valid")
-}
-
-fn counts(counts: &Counts) -> Matrix<'_> {
-    let Counts { p, i, x } = counts;
-    Matrix::Csc(Csc::new(FEATURES, p.len() - 1, p, i, x, "counts").expect("valid"))
-}
-
-fn cosine(a: &[f64], b: &[f64]) -> f64 {
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-}
-
-fn matches(truth: &[f64], w: &[f64]) -> Vec<f64> {
-    truth
-        .chunks_exact(FEATURES)
-        .map(|t| {
-            let best = w.chunks_exact(FEATURES).map(|w| cosine(t, w));
-            best.fold(0.0, f64::max)
-        })
-        .collect()
-}
 
 fn params(loss: LossKind) -> FitParams {
     FitParams {
@@ -68,8 +30,10 @@ fn fit(
     start: Start,
     threads: usize,
 ) -> (Model, Outcome) {
-    let y = contrast.is_some().then(|| counts(&sim.background));
-    let problem = Problem::new(counts(&sim.target), y).expect("valid");
+    let y = contrast
+        .is_some()
+        .then(|| counts(&sim.background, FEATURES));
+    let problem = Problem::new(counts(&sim.target, FEATURES), y).expect("valid");
     let weight = contrast.map_or(0.0, |contrast| problem.weight(contrast, params.loss));
     let params = FitParams { weight, ..params };
     let pool = pool(threads).expect("threads");
@@ -94,7 +58,7 @@ fn bad_start(from: Option<usize>, to: &[usize]) -> Start {
 
 #[test]
 fn zero_and_equal_columns_become_factors_of_their_own() {
-    let sim = planted(5, 0, 1);
+    let sim = planted(5, 0, 0.25, 1);
     for loss in [LossKind::Poisson, LossKind::Mse] {
         let (_, usual) = fit(&sim, None, params(loss), Start::Seed(1), 2);
         assert_eq!(usual.revived, 0);
@@ -107,7 +71,7 @@ fn zero_and_equal_columns_become_factors_of_their_own() {
             let start = bad_start(from, to);
             let (model, outcome) = fit(&sim, None, params(loss), start.clone(), 2);
             assert!(outcome.revived >= to.len(), "{from:?} {to:?}");
-            let found = matches(&sim.w, &model.w);
+            let found = matches(&sim.w, &model.w, FEATURES);
             assert!(
                 found.iter().all(|c| *c >= 0.95),
                 "{loss:?} {from:?} {to:?}: {found:?}"
@@ -137,7 +101,7 @@ fn zero_and_equal_columns_become_factors_of_their_own() {
 
 #[test]
 fn target_only_factors_stay_so_and_both_signs_of_the_background_work() {
-    let sim = planted(4, 1, 2);
+    let sim = planted(4, 1, 0.25, 2);
     let explain = FitParams {
         k_target: 1,
         ..params(LossKind::Poisson)
@@ -146,7 +110,7 @@ fn target_only_factors_stay_so_and_both_signs_of_the_background_work() {
         let start = bad_start(None, to);
         let (model, outcome) = fit(
             &sim,
-            Some(Contrast::ExplainBySize),
+            Some(Contrast::ExplainBySize(1.0)),
             explain.clone(),
             start,
             2,
@@ -158,12 +122,12 @@ fn target_only_factors_stay_so_and_both_signs_of_the_background_work() {
             .position(|only| *only)
             .expect("one");
         assert_eq!(model.d_background[only], 0.0);
-        let found = matches(&sim.w, &model.w);
+        let found = matches(&sim.w, &model.w, FEATURES);
         assert!(found.iter().all(|c| *c >= 0.9), "{to:?}: {found:?}");
     }
     // Equal loadings, of which the background may use one: no duplicates.
     let start = bad_start(Some(0), &[4]);
-    let (_, outcome) = fit(&sim, Some(Contrast::ExplainBySize), explain, start, 2);
+    let (_, outcome) = fit(&sim, Some(Contrast::ExplainBySize(1.0)), explain, start, 2);
     assert_eq!(outcome.revived, 0);
     for loss in [LossKind::Poisson, LossKind::Mse] {
         let start = bad_start(None, &[2]);
@@ -175,7 +139,7 @@ fn target_only_factors_stay_so_and_both_signs_of_the_background_work() {
 
 #[test]
 fn ordinary_fits_are_left_alone() {
-    let sim = planted(4, 1, 3);
+    let sim = planted(4, 1, 0.25, 3);
     for loss in [LossKind::Poisson, LossKind::Mse] {
         for contrast in [None, Some(Contrast::Beta(0.3))] {
             let (with, outcome) = fit(&sim, contrast, params(loss), Start::Seed(2), 2);
@@ -202,7 +166,7 @@ fn nothing_is_revived_in_vain() {
         p.push(x.len() as i32);
     }
     let one_rank = Counts { p, i, x };
-    let mut sim = planted(5, 0, 1);
+    let mut sim = planted(5, 0, 0.25, 1);
     let short = FitParams {
         maxit: 19,
         ..params(LossKind::Mse)

@@ -78,8 +78,8 @@ pub enum Contrast {
     Beta(f64),
     /// The background is explained with this weight: `+λ`.
     Explain(f64),
-    /// The background is explained with the weight that makes both sets count the same.
-    ExplainBySize,
+    /// The background is explained with this times the weight that makes both sets count the same.
+    ExplainBySize(f64),
 }
 
 /// What is done to keep the numbers in range.

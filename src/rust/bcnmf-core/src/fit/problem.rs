@@ -85,7 +85,7 @@ impl<'a> Problem<'a> {
             Contrast::Alpha(alpha) => -alpha,
             Contrast::Beta(beta) => -beta / ratio,
             Contrast::Explain(lambda) => lambda,
-            Contrast::ExplainBySize => ratio.recip(),
+            Contrast::ExplainBySize(times) => times / ratio,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Shared by the integration tests. Not every test file uses every helper.
 #![allow(dead_code)]
 
+pub mod planted;
 pub mod scenario;
 
 use bcnmf_core::fit::{Factors, FitParams, FullBatch, Penalty, Problem};
@@ -151,7 +152,7 @@ fn split_divergence(
 }
 
 /// `ε p sᵀ` of a background that is contrasted, from its definition in the documentation of the loss.
-fn ambient_rate(y: &Array2<f64>, params: &FitParams) -> Array2<f64> {
+pub fn ambient_rate(y: &Array2<f64>, params: &FitParams) -> Array2<f64> {
     let (genes, cells) = (y.sum_axis(Axis(1)), y.sum_axis(Axis(0)));
     let on = params.loss == LossKind::Poisson && params.weight < 0.0;
     let share = if on { params.ambient / y.sum() } else { 0.0 };

@@ -1,0 +1,154 @@
+two_own <- function(...) simulate_contrast(150, 250, 200, k_shared = 3, k_target = 2, share = 0.2, depth = 800, seed = 1, ...)
+
+tried <- function(target, background, k = 5, ..., loss = "poisson", maxit = 40) {
+  select_k_target(target, background, k = k, loss = loss, maxit = maxit, threads = 2, verbose = FALSE, ...)
+}
+
+chosen <- function(x) x$k_target[x$selected]
+
+test_that("the planted number of target-only programs is found, with both losses", {
+  sim <- two_own()
+  for (loss in c("mse", "poisson")) {
+    found <- tried(sim$target, sim$background, loss = loss)
+    expect_s3_class(found, c("bcnmf_k_targets", "data.frame"), exact = TRUE)
+    expect_named(found, c("k_target", "loss", "se", "excess", "excess_se", "best", "selected"))
+    expect_identical(chosen(found), 2L)
+    # two beyond the best, then it is enough
+    expect_identical(found$k_target, 0:4)
+    # the background cannot spare a third factor, and that is no matter of the mask
+    expect_gt(found$excess[4], 0.1)
+    expect_gt(found$excess[4], 5 * found$excess_se[4])
+    expect_gt(attr(found, "shared"), 0.2)
+    expect_match(attr(found, "verdict"), "2 of 5 factors for the target alone")
+    expect_output(print(found), "shared 0\\.[0-9]+\n2 of 5 factors")
+  }
+})
+
+test_that("no factor is closed to shuffled cells, by too few factors, or to another kind of cells", {
+  sim <- two_own()
+  cells <- cbind(sim$target, sim$background)[, order(rs_uniform(5, 450))]
+  expect_identical(chosen(tried(cells[, 1:250], cells[, 251:450])), 0L)
+  few <- tried(sim$target, sim$background, k = 2)
+  expect_identical(chosen(few), 0L)
+  expect_match(attr(few, "verdict"), "does not help to predict")
+  other <- simulate_contrast(150, 10, 200, k_shared = 5, k_target = 0, depth = 800, seed = 99)
+  unmatched <- tried(sim$target, other$background)
+  expect_lt(attr(unmatched, "shared"), 0)
+  expect_identical(chosen(unmatched), 0L)
+  expect_match(attr(unmatched, "verdict"), "nothing is shared")
+  expect_identical(chosen(tried(sim$target, other$background, k_target = 1:2)), integer())
+})
+
+test_that("one factor, one mask, few cells, numbers that are given", {
+  sim <- two_own()
+  one <- tried(sim$target, sim$background, k = 1)
+  expect_identical(one$k_target, 0L)
+  expect_identical(attr(one, "shared"), NA_real_)
+  given <- tried(sim$target, sim$background, k_target = c(3, 1, 1), masks = 1, most = 50)
+  expect_identical(given$k_target, c(1L, 3L))
+  expect_true(all(is.na(given$excess_se)))
+  expect_identical(given$best, given$selected)
+})
+
+test_that("as many as the background leaves alone are closed, if that costs nothing", {
+  table <- loss_table(rbind(c(1, 1.5, 1.001, 3), c(1, 1.5, 1.001, 3)), 0:3, "k_target")
+  expect_identical(fewest_closed(table, 0, 0), 0L)
+  expect_identical(fewest_closed(table, 1, 0.002), 2L)
+  expect_identical(fewest_closed(table, 2, 0.002), 2L)
+  expect_identical(fewest_closed(table, 2, 0), 0L)
+  expect_identical(fewest_closed(table, 3, 0.002), 2L)
+  expect_identical(fewest_closed(table, NA, 0.002), 0L)
+  factors <- list(h = rbind(c(1, 3), c(2, 2)), h_background = rbind(c(0, 0, 0), c(5, 1, 2)))
+  expect_equal(background_use(factors), c(0, 2))
+  sim <- two_own()
+  expect_identical(attr(tried(sim$target, sim$background), "unused"), 2L)
+  expect_identical(attr(tried(sim$target, sim$background, k_target = 1), "unused"), NA_integer_)
+})
+
+test_that("the same bits every time, and R's random numbers are not touched", {
+  sim <- small_sim()
+  set.seed(5)
+  before <- .Random.seed
+  a <- tried(sim$target, sim$background, k = 3)
+  expect_identical(.Random.seed, before)
+  expect_identical(select_k_target(sim$target, sim$background, 3, loss = "poisson", maxit = 40, threads = 1, verbose = FALSE), a)
+})
+
+test_that("without a word on the contrast bcnmf() takes the selected number", {
+  sim <- two_own()
+  fit <- function(...) bcnmf(sim$target, sim$background, k = 5, loss = "poisson", maxit = 30, ...)
+  expect_message(auto <- fit(), "k_target = 2: 2 of 5 factors", class = "bcnmf_message")
+  expect_identical(auto$k_targets, select_k_target(sim$target, sim$background, 5, loss = "poisson", verbose = FALSE))
+  expect_identical(sum(auto$target_only), 2L)
+  expect_identical(auto$init, "nndsvd")
+  expect_same_model(auto, fit(k_target = 2))
+  expect_no_message(again <- fit(k_target = "auto", seed = 2, verbose = FALSE, init = "random"))
+  expect_identical(again$k_targets, auto$k_targets)
+  expect_identical(again$init, "random")
+  expect_identical(fit(k_target = "auto", lambda = 3, verbose = FALSE)$lambda, 3)
+  # what is continued is not judged again
+  expect_no_message(more <- fit(init = auto))
+  expect_identical(sum(more$target_only), 2L)
+})
+
+test_that("where no factor is the target's alone, a strength is looked for, unless nothing is shared", {
+  sim <- two_own()
+  cells <- cbind(sim$target, sim$background)[, order(rs_uniform(5, 450))]
+  fit <- function(y, ...) bcnmf(cells[, 1:250], y, k = 5, loss = "poisson", maxit = 20, verbose = FALSE, ...)
+  none <- fit(cells[, 251:450])
+  expect_identical(chosen(none$k_targets), 0L)
+  expect_false(any(none$target_only))
+  expect_s3_class(none$alpha_path, "bcnmf_alpha_path")
+  expect_identical(none$beta, none$alpha_path$beta[none$alpha_path$selected])
+  # 0 is a word
+  asked <- fit(cells[, 251:450], k_target = 0)
+  expect_false("k_targets" %in% names(asked))
+  expect_same_model(asked, none)
+  other <- simulate_contrast(150, 10, 200, k_shared = 5, k_target = 0, depth = 800, seed = 99)
+  unmatched <- fit(other$background)
+  expect_false("alpha_path" %in% names(unmatched))
+  expect_identical(unmatched$alpha, 0)
+  plain <- bcnmf(cells[, 1:250], k = 5, loss = "poisson", maxit = 20, verbose = FALSE)
+  expect_identical(unmatched$w, plain$w)
+})
+
+test_that("data that cannot be judged are fitted, and that is said", {
+  x <- matrix(c(1e-90, 1e90, 1, 3, 2, 1), 2)
+  suppressWarnings(expect_warning(fit <- bcnmf(x, x, k = 2, maxit = 3, verbose = FALSE), "could not be chosen|do nothing|left the finite"))
+  expect_true(methods::validObject(fit))
+  expect_identical(bcnmf(matrix(1, 1, 1), matrix(1, 1, 1), k = 1, maxit = 2, verbose = FALSE)$w[[1]], 1)
+})
+
+test_that("bad data are refused before anything is judged", {
+  x <- small_sim()$target
+  bad <- as.matrix(x)
+  bad[3, 2] <- NA
+  expect_no_warning(expect_bcnmf_error(bcnmf(x, bad, k = 3), "background"))
+})
+
+test_that("numbers of target-only factors are drawn", {
+  losses <- rbind(c(4, 3.8, 3.5, 5), c(4.1, 3.9, 3.7, 5), c(3.9, 3.7, 3.5, 5.2))
+  table <- structure(loss_table(losses, 0:3, "k_target"), class = c("bcnmf_k_targets", "data.frame"), verdict = "2 of 8 factors", shared = 0.5)
+  expect_drawn("k_targets", plot(table))
+  expect_drawn("k_targets without verdict", plot(table[2:4, ]))
+})
+
+test_that("mistakes are refused", {
+  sim <- small_sim()
+  x <- sim$target
+  y <- sim$background
+  refused <- function(message, arg, ...) expect_bcnmf_error(tried(x, y, ...), message, arg = arg)
+  refused("less than `k` = 3", "k_target", k = 3, k_target = 0:3)
+  refused("whole numbers of at least 0", "k_target", k = 3, k_target = -1)
+  refused("smaller side is", "k", k = 1000)
+  refused("at least 5", "most", most = 2)
+  refused("at least 1, not 0", "masks", masks = 0)
+  refused("one whole number", "seed", seed = 1:2)
+  expect_bcnmf_error(select_k_target(x, y), "number of factors, is missing", arg = "k")
+  expect_bcnmf_error(select_k_target(x, k = 2), "`background` is missing: target-only factors need both sets", arg = "background")
+  expect_bcnmf_error(select_k_target(background = y, k = 2), "`target` is missing", arg = "target")
+  expect_bcnmf_error(bcnmf(x, k = 3, k_target = "auto"), "needs a `background`", arg = "k_target")
+  expect_bcnmf_error(bcnmf(x, y, k = 3, k_target = "auto", alpha = 1), "two different ways", arg = "alpha")
+  expect_bcnmf_error(bcnmf(x, y, k = 3, k_target = "all"), "whole number", arg = "k_target")
+  expect_bcnmf_error(bcnmf(x, y, k = 3, init = "svd"), "nndsvd", arg = "init")
+})
