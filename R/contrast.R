@@ -62,7 +62,6 @@ contrast <- function(fit) {
   } else {
     NA_real_
   }
-  table$prevalence <- prevalence(fit, factors)
   table$rank <- rank(-table$effect, na.last = "keep", ties.method = "first")
   table <- table[c(
     "factor", "log2_contrast", "auc", "effect", "rank", "mean_target", "mean_background", "prevalence",
@@ -81,6 +80,7 @@ contrast_table <- function(fit, factors, with_auc = TRUE) {
   )
   if (with_auc) table$auc <- vapply(factors, function(i) factor_auc(fit, i), 0)
   table$effect <- factor_effects(fit, factors)
+  table$prevalence <- prevalence(fit, factors)
   table$target_only <- unname(fit@target_only[factors])
   table
 }

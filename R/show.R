@@ -76,6 +76,7 @@ show_factors <- function(object, n, auc_limit = show_auc_limit) {
     with_auc = length(shown) * (ncol(object@h) + ncol(object@h_background)) <= auc_limit
   )
   columns <- list(factor = as.character(part$factor), share = sprintf("%.1f%%", 100 * use_share(object@d)[shown]))
+  columns$cells <- sprintf("%.0f%%", 100 * part$prevalence)
   if (ncol(object@h_background) > 0) {
     # of target-only factors both are what they are by construction
     unless_given <- function(text) ifelse(part$target_only, "-", text)

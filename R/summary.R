@@ -20,7 +20,8 @@
 #' @param ... not used.
 #'
 #' @return Without `group_by` a data frame of class `bcnmf_summary` with columns `factor`, `d`, `share` (of
-#'   the sum of `d`), `log2_contrast`, `auc`, `effect` and `target_only` (see [contrast()]). With `group_by` one with a
+#'   the sum of `d`), `log2_contrast`, `auc`, `effect`, `prevalence` (the part of the target's cells that
+#'   use the factor) and `target_only` (see [contrast()]). With `group_by` one with a
 #'   row per factor and group: `factor` and `group` (factors, in the order of the model and of the levels),
 #'   `set` (`"target"` or `"background"`), `n` (cells), `stat` and `value`; when several columns group, these too.
 #' @section Errors: of class `bcnmf_error` when `stat` or `set` is unknown, when `group_by` has another
@@ -80,7 +81,7 @@ summarise_factors <- function(object) {
   table <- contrast_table(object, seq_len(ncol(object@w)))
   table$d <- unname(object@d)
   table$share <- unname(use_share(object@d))
-  table <- table[c("factor", "d", "share", "log2_contrast", "auc", "effect", "target_only")]
+  table <- table[c("factor", "d", "share", "log2_contrast", "auc", "effect", "prevalence", "target_only")]
   class(table) <- c("bcnmf_summary", "data.frame")
   table
 }

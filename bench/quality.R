@@ -45,7 +45,7 @@ count_interferon <- function(fit, factor) {
 score <- function(result, data, seed) {
   clusters <- function(x) cluster_agreement(x, data$clusters, seed)
   scores <- c(
-    ari_L2 = clusters(result$embedding$L2), ari_z = clusters(result$embedding$z), ari_all = clusters(result$embedding$all),
+    ari_L2 = clusters(result$embedding$L2), ari_z = clusters(result$embedding$z),
     auc = NA, genes = NA, first = NA, shared = NA, own = NA
   )
   if (!is.null(data$condition)) {
@@ -75,6 +75,7 @@ run_one <- function(data_name, method_name, seed, threads) {
   if (all(is.na(scores))) return(NULL)
   data.frame(
     data = data_name, method = method_name, seed = seed, t(scores), objective = result$objective, target = result$target,
+    k_target = if ("k_targets" %in% names(result$fit)) sum(result$fit$target_only) else NA,
     seconds = sum(time[c("user.self", "sys.self")]), version = as.character(utils::packageVersion("bcnmf"))
   )
 }
@@ -139,7 +140,7 @@ over_seeds <- function(x, digits = 2) {
 }
 
 columns <- c(
-  ari_L2 = "ARI, L2", ari_z = "ARI, z", ari_all = "ARI, fits side by side", auc = "AUC", genes = "interferon genes", first = "of the first factor",
+  ari_L2 = "ARI, L2", ari_z = "ARI, z", auc = "AUC", genes = "interferon genes", first = "of the first factor",
   shared = "shared", own = "target-only"
 )
 
@@ -161,12 +162,20 @@ summary_table <- function(rows) {
     data.frame(
       data = part$data[1], method = part$method[1], n = nrow(part), t(cells),
       `objective, worst above best` = if (repeatable && !anyNA(objective)) sprintf("%.2g %%", 100 * max(objective) / abs(min(part$objective))) else "",
+      # how many target-only factors the default found
+      `k_target` = if (all(is.na(part$k_target))) "" else count_values(part$k_target),
       `target's divergence` = if (grepl("^sim", part$data[1])) paired_ratio(part, plain) else ratio("target", 3),
       time = sub(" .*", "", ratio("seconds", 1)),
       check.names = FALSE
     )
   }
   do.call(rbind, lapply(per_pair, line))
+}
+
+# "2: 19, 0: 1", commonest first.
+count_values <- function(x) {
+  counts <- sort(table(x), decreasing = TRUE)
+  paste0(names(counts), ": ", counts, collapse = ", ")
 }
 
 # Each seed has data of its own there.

@@ -38,14 +38,27 @@ ten_fits <- function(data, ..., background = data$background, seed, threads) {
   })
 }
 
-# Consensus of ten. Its embedding is also taken without a consensus of factors: the ten L2 embeddings side by side, so that
-# distances between cells are averaged over the fits.
+# Consensus of ten.
 consensus_result <- function(data, ..., background = data$background, seed, threads) {
   fits <- ten_fits(data, ..., background = background, seed = seed, threads = threads)
   model <- bcnmf::consensus(fits, data$target, background, threads = threads, verbose = FALSE)$model
-  result <- from_fit(model)
-  result$embedding$all <- do.call(cbind, lapply(fits, bcnmf::embedding, normalise = "L2", set = "target"))
-  result
+  from_fit(model)
+}
+
+# The embeddings of ten fits, which have no model of their own.
+side_by_side <- function(data, ..., seed, threads) {
+  fits <- ten_fits(data, ..., seed = seed, threads = threads)
+  embedding <- list(L2 = bcnmf::embedding(fits, "L2", set = "target"), z = bcnmf::embedding(fits, "z", set = "target"))
+  list(
+    w = do.call(cbind, lapply(fits, function(fit) fit$w)), use = bcnmf::embedding(fits, "none", set = "target"), embedding = embedding,
+    objective = NA_real_, target = NA_real_
+  )
+}
+
+# The lambda with which target and background count the same.
+equal_weight <- function(data) {
+  size <- if (data$loss == "mse") function(x) sum(x^2) else sum
+  size(data$target) / size(data$background)
 }
 
 target_only <- function(result, ...) {
@@ -117,9 +130,9 @@ methods <- list(
     if (!is.null(data$background)) bcnmf_result(data, k = data$k, seed = seed, threads = threads)
   },
   "target-only" = target_only(bcnmf_result),
-  "target-only: nndsvd" = target_only(bcnmf_result, init = "nndsvd"),
-  # the shared factors stay where the background wants them
-  "target-only: nndsvd and lambda = 10" = target_only(bcnmf_result, init = "nndsvd", lambda = 10),
+  "target-only: random starts" = target_only(bcnmf_result, init = "random"),
+  # by default the background counts twice as much
+  "target-only: equal weights" = target_only(function(data, ...) bcnmf_result(data, lambda = equal_weight(data), ...)),
   "paper" = function(data, seed, threads) {
     if (is.null(data$paper_alpha)) return(NULL)
     bcnmf_result(data, k = data$k, alpha = data$paper_alpha, maxit = 100, tol = 0, steps = 1, ambient = 0, seed = seed, threads = threads)
@@ -145,5 +158,7 @@ methods <- list(
   "target-only: best of ten" = target_only(function(data, ..., seed, threads) {
     bcnmf_result(data, ..., seed = ten_seeds(seed), threads = threads)
   }),
-  "target-only: consensus of ten" = target_only(consensus_result)
+  "target-only: consensus of ten" = target_only(consensus_result),
+  "target-only: embeddings of ten and equal weights" = target_only(function(data, ...) side_by_side(data, lambda = equal_weight(data), ...)),
+  "plain NMF: embeddings of ten" = function(data, seed, threads) side_by_side(data, k = data$k, background = NULL, seed = seed, threads = threads)
 )

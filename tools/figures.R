@@ -18,7 +18,8 @@ methods <- list(
   "plain NMF" = list(contrast = FALSE),
   "beta = 0.2" = list(contrast = TRUE, beta = 0.2),
   "beta = 0.8" = list(contrast = TRUE, beta = 0.8),
-  "k_target = 2" = list(contrast = TRUE, k_target = 2)
+  "k_target = 2" = list(contrast = TRUE, k_target = 2),
+  "nothing said" = list(contrast = TRUE)
 )
 
 one <- function(seed, k, method) {
@@ -31,7 +32,7 @@ one <- function(seed, k, method) {
   planted <- sim$w[, c("target1", "target2")]
   data.frame(
     seed = seed, k = k, method = method,
-    found = mean(apply(cosine(fit$w, planted), 2, max)), target = fit$divergence[["target"]]
+    chosen = sum(fit$target_only), found = mean(apply(cosine(fit$w, planted), 2, max)), target = fit$divergence[["target"]]
   )
 }
 
@@ -40,6 +41,7 @@ table <- do.call(rbind, Map(one, runs$seed, runs$k, runs$method))
 plain <- table[table$method == names(methods)[1], ]
 table$price <- table$target / plain$target[match(paste(table$seed, table$k), paste(plain$seed, plain$k))]
 table$method <- factor(table$method, levels = names(methods))
+print(with(table[table$method == "nothing said", ], table(k, chosen)))
 print(aggregate(cbind(found, price) ~ k + method, table, function(x) round(mean(x), 3)), row.names = FALSE)
 
 panels <- c(
@@ -52,7 +54,7 @@ long <- rbind(
 )
 long$panel <- factor(long$panel, levels = panels)
 means <- aggregate(value ~ k + method + panel, long, mean)
-palette <- c("grey45", "#56B4E9", "#0072B2", "#D55E00")
+palette <- c("grey45", "#56B4E9", "#0072B2", "#D55E00", "black")
 # The price is drawn as its log2, so that both panels can have their own scale in one plot.
 doublings <- c(0, log2(1.5), 1, log2(3))
 axis_breaks <- function(limits) if (is_price(limits)) doublings else pretty(limits)
@@ -78,7 +80,7 @@ save_plot(
 
 # The picture of the quick start: the same lines as in README.md.
 sim <- simulate_contrast(n_features = 400, n_target = 500, n_background = 400, share = 0.06, seed = 1)
-fit <- bcnmf(sim$target, sim$background, k = 10, k_target = 2, loss = "poisson", seed = 1:3, verbose = FALSE)
+fit <- bcnmf(sim$target, sim$background, k = 10, loss = "poisson", seed = 1:3)
 print(fit)
 planted <- ifelse(sim$h["target1", ] > sim$h["target2", ], "mostly target1", "mostly target2")
 save_plot(biplot(fit, factors = which(fit$target_only), matrix = "h", group_by = planted), "quick-start.png", 5.5, 3.4)
@@ -101,6 +103,7 @@ if (!is.null(pbmc)) {
     seed = 1:5,
     plain = sapply(1:5, best_auc),
     beta_0.2 = sapply(1:5, best_auc, background = control, beta = 0.2),
-    k_target_1 = sapply(1:5, best_auc, background = control, k_target = 1)
+    k_target_1 = sapply(1:5, best_auc, background = control, k_target = 1),
+    nothing_said = sapply(1:5, best_auc, background = control)
   ), 3), row.names = FALSE)
 }

@@ -11,7 +11,7 @@ simple <- function(...) {
 test_that("without groups: one row per factor", {
   table <- summary(simple())
   expect_s3_class(table, c("bcnmf_summary", "data.frame"), exact = TRUE)
-  expect_named(table, c("factor", "d", "share", "log2_contrast", "auc", "effect", "target_only"))
+  expect_named(table, c("factor", "d", "share", "log2_contrast", "auc", "effect", "prevalence", "target_only"))
   expect_equal(table$d, c(16, 4))
   expect_equal(table$share, c(0.8, 0.2))
   expect_equal(table$log2_contrast, log2(c(4 / 4, 1 / 0.5)))
