@@ -11,13 +11,13 @@
 #'
 #' Before that, two numbers from plain fits, both on held-out entries, tell whether there is anything to contrast:
 #'
-#' * `shared`: the part of the background's loss under its mean profile alone (the best model with one factor) that the factors fitted to the target take away. Below -0.1 the
+#' * `shared`: the part of the background's loss under its mean profile alone (the best model with one factor) that the factors fitted to the target take away. Below -0.5 the
 #'   factors know clearly less of the background than its mean profile does. The two sets share no program, and there is nothing that contrast could take out.
 #' * `specific`: the part of what the target's own factors explain of the target, beyond its mean profile, that as many factors fitted to the background miss.
 #'   In cells with shuffled labels it is 0 but for noise, up to 0.05 with some hundred cells. Unless it is above 0.02 plus twice the root mean square of the shuffled ones, no
 #'   program is specific to the target, or none that can be seen.
 #'
-#' In either case `beta = 0` is selected. In simulations (6 shared programs, 2 of the target alone) `shared` was below -0.2 for a background of other programs and above 0 for a matched one.
+#' In either case `beta = 0` is selected. In simulations (6 shared programs, 2 of the target alone) `shared` was below -1 for a background of other programs and above 0.2 for a matched one; blood cells that all respond against ones that do not had -0.1 to 0.1.
 #' Programs that hold less than about 5 % of the target's counts can be too small for `specific`: where the question is about those, choose `beta` or `k_target` yourself.
 #'
 #' With `shuffles` the same path is run for cells whose labels were shuffled. What the background loses there (`background_rise_null`) a strength does to any
@@ -159,8 +159,8 @@ shuffled_cells <- function(x, y, seed, i) {
   list(x = both[, first, drop = FALSE], y = both[, -first, drop = FALSE])
 }
 
-# Where `shared` is less, the sets share nothing. A response in all cells can bring it to 0, unmatched sets are far below.
-least_shared <- -0.1
+# Where `shared` is less, the sets share nothing. A response in all cells can bring it a little below 0, unmatched sets are below -1.
+least_shared <- -0.5
 
 # What `specific` must exceed by itself, and beyond the noise that shuffled labels show.
 least_specific <- 0.02

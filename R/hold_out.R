@@ -13,7 +13,7 @@ some_cells <- function(x, most) {
 }
 
 # A fit of checked data, without the entries that `mask` (a seed) says: the mean loss per held-out entry of target and background (NA without
-# one) and of both, which then count the same, in the target's units; and the factors w, h, h_background, from which another fit may go on (`factors`).
+# one), free of unit and size, and of both, which then count the same; and the factors w, h, h_background, from which another fit may go on (`factors`).
 # `settings`: loss, maxit, threads, and `part`, which must be the same in all fits that are compared. `contrast`: as check_contrast() has it. A start is
 # random, from the mask's number too, or given as `w`.
 held_out_fit <- function(x, y, k, settings, contrast, mask, w = NULL, factors = NULL, call) {
@@ -24,8 +24,7 @@ held_out_fit <- function(x, y, k, settings, contrast, mask, w = NULL, factors = 
     ),
     settings[c("loss", "maxit", "threads")], contrast
   ))
-  session <- run_fit(x, y, settings, call)
-  result <- rs_fit_result(session)
+  result <- rs_fit_result(run_fit(x, y, settings, call))
   outcome <- result$outcomes[[result$best]]
   lost <- outcome$held_out / pmax(1, outcome$n_held_out)
   # the core takes target-only factors last
@@ -33,7 +32,7 @@ held_out_fit <- function(x, y, k, settings, contrast, mask, w = NULL, factors = 
   scaled <- function(h, d) if (length(d)) h[last, , drop = FALSE] * d[last] else numeric()
   list(
     target = lost[1], background = if (is.null(y)) NA_real_ else lost[2],
-    both = if (is.null(y)) lost[1] else (lost[1] + lost[2] * ncol(y) / ncol(x) / rs_fit_data(session)$size_ratio) / 2,
+    both = if (is.null(y)) lost[1] else mean(lost),
     factors = list(
       w = result$w[, last, drop = FALSE], h = scaled(result$h, result$d), h_background = scaled(result$h_background, result$d_background)
     )

@@ -16,7 +16,7 @@
 #' `k_target = 0` is selected.
 #'
 #' First, `shared` tells whether the sets are matched at all: the part of the background's held-out loss under its mean profile (the best model with one factor)
-#' that factors fitted to the target alone take away. Below -0.1 they know clearly less of the background than its mean profile does, and a background that must be
+#' that factors fitted to the target alone take away. Below -0.5 they know clearly less of the background than its mean profile does, and a background that must be
 #' explained by the same factors would only spoil the target's. Then `k_target = 0` is selected, whatever the losses, and nothing else is compared unless `k_target` says so.
 #'
 #' All models start from singular vectors (`init = "nndsvd"`), which are those of all entries. A program of the target that shows in some kinds of cells more than in
@@ -83,7 +83,7 @@ find_k_target <- function(x, y, k, k_target, settings, verbose, call) {
   enough <- function(losses) {
     loss <- colMeans(losses)
     beyond <- length(loss) - max(which.min(loss), unused + 1)
-    is.null(k_target) && (beyond >= 3 || (beyond >= 2 && loss[length(loss)] > 1.05 * min(loss)))
+    is.null(k_target) && (beyond >= 3 || (beyond >= 2 && loss[length(loss)] > 1.02 * min(loss)))
   }
   bar <- progress_bar(verbose, "Target-only factors")
   losses <- held_out_losses(x, y, data.frame(k = k, k_target = tried), settings, bar, call, svd = TRUE, enough = enough, look = look)

@@ -10,6 +10,9 @@
 #' entry's position only, zeros are held out like counts, and for one mask they are the same for all `k`. So the fits of a mask differ by `k` alone, and
 #' `k`s are compared by their paired differences, which vary much less from mask to mask than the losses themselves do.
 #'
+#' The loss is the divergence of an entry divided by what an entry of its feature loses under the mean profile model (all cells alike but for their sums), plus the mean of that over features. Counts have heavy tails:
+#' otherwise one red cell's haemoglobin, held out or not, would outweigh all other cells.
+#'
 #' The smallest `k` is selected whose loss is above the least one by no more than the standard error of that paired difference (the one-standard-error rule of
 #' Hastie, Tibshirani and Friedman): what cannot be told from the best by these masks is decided in favour of fewer factors. The curve is
 #' often flat around its minimum; a program of few cells is worth little loss, however real it is. Look at the plot, and at [consensus()], before you trust a
@@ -17,8 +20,7 @@
 #' few of them take the standard error for a rough guide.
 #'
 #' With a background both sets are explained by the same factors, all but `k_target` of them open to the background, and count the same whatever their
-#' numbers of cells: the loss is the mean of the target's and the background's per entry, the latter in the target's units (times the ratio of their
-#' sums of squares per entry for `"mse"`, of their mean counts for `"poisson"`). So `k` counts programs of the background too. For those of the target
+#' numbers of cells: the loss is the mean of the target's and the background's. So `k` counts programs of the background too. For those of the target
 #' alone leave the background out.
 #'
 #' The fits are short (at most `maxit` sweeps, in single precision, without penalties) and see at most `most` cells of a set, evenly spaced, so the

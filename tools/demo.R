@@ -60,9 +60,12 @@ section("Simulated counts: 3 000 genes, 4 000 target and 2 000 background cells,
 sim <- simulate_contrast()
 truth <- sim$w
 
-say("Target-only factors: bcnmf(target, background, k = 8, k_target = 2, loss = \"poisson\")")
-fit <- bcnmf(sim$target, sim$background, k = 8, k_target = 2, loss = "poisson", maxit = 200, verbose = FALSE)
+say("How many factors are the target's alone is found out: bcnmf(target, background, k = 8, loss = \"poisson\")")
+fit <- bcnmf(sim$target, sim$background, k = 8, loss = "poisson", maxit = 200)
 print(fit)
+say("fit$k_targets")
+print(fit$k_targets)
+save_plot(plot(fit$k_targets), "simulated-target-only")
 say("contrast(fit)")
 print(contrast(fit))
 say("The planted programs and the factors most like them:")
@@ -91,7 +94,7 @@ print(contrast(contrasted), digits = 3)
 say("Cosine of each planted program with the factor most like it, by way of fitting:")
 print(data.frame(
   program = colnames(truth), plain = match_truth(plain, truth)$cosine,
-  beta_0.2 = match_truth(contrasted, truth)$cosine, k_target_2 = match_truth(fit, truth)$cosine
+  beta_0.2 = match_truth(contrasted, truth)$cosine, default = match_truth(fit, truth)$cosine
 ), row.names = FALSE)
 save_plot(plot(summary(contrasted, group_by = planted, stat = "mean")), "simulated-summary-beta")
 

@@ -87,7 +87,7 @@ test_that("the verdict follows from the numbers", {
   none <- verdict(c(0, 0.02))
   expect_identical(none$beta, 0)
   expect_match(none$sentence, "costs the target more than 1 %")
-  expect_false(verdict(c(0, 0), shared = -0.11)$helps)
+  expect_false(verdict(c(0, 0), shared = -0.51)$helps)
   expect_false(verdict(c(0, 0), specific = 0.05, null = c(0, 0.06))$helps)
   expect_true(verdict(c(0, 0), specific = 0.2, null = c(0, 0.06))$helps)
 })

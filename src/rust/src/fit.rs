@@ -166,7 +166,7 @@ fn outcome(outcome: &Outcome) -> List {
         iterations = outcome.iterations as f64,
         converged = outcome.converged,
         failed = outcome.failed,
-        held_out = held_out(|h| h.divergence),
+        held_out = held_out(|h| h.loss),
         n_held_out = held_out(|h| h.entries as f64),
         revived = outcome.revived as f64
     )

@@ -63,7 +63,7 @@ proptest! {
         check(double.history(), 1e-12)?;
         prop_assert_eq!(double.held_out().is_some(), scenario.hold_out.is_some());
         for (got, want) in double.held_out().iter().flatten().zip(want.held_out) {
-            prop_assert!((got.divergence - want).abs() <= 1e-9 * want);
+            prop_assert!((got.loss - want).abs() <= 1e-7 * want);
         }
         prop_assert!(factor_distance(given, &double.factors()) == 0.0);
         check(data.fit::<f32>(scenario.sparse, &params, &start).history(), 1e-5)?;

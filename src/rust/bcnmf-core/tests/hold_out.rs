@@ -83,7 +83,7 @@ fn held_out_entries_tell_the_rank() {
                     .expect("a hold-out");
                 assert!((target.entries as f64 / 15000.0 - 0.1).abs() < 0.02);
                 assert_eq!(background, HeldOut::default());
-                target.divergence
+                target.loss
             };
             (1..=5).map(one).sum()
         };

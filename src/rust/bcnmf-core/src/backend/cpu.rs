@@ -1,6 +1,6 @@
 //! CPU threads: a pass over all cells, in slices of time, with the same bits for any thread count.
 
-use crate::loss::{Basis, Control, Loss, LossKind, with_loss};
+use crate::loss::{Basis, Control, Loss, LossKind, Yardstick, with_loss};
 use crate::matrix::{Cell, CellBuffer, HoldOut, Matrix};
 use crate::real::Real;
 use crate::stats::WStats;
@@ -46,8 +46,8 @@ pub(crate) struct Job<'j, T> {
     pub stats: bool,
     /// Entries that do not count.
     pub hold_out: Option<HoldOut>,
-    /// Mean profiles of target and background (features, sum 1), where entries are held out.
-    pub profiles: [&'j [T]; 2],
+    /// Of target and background, where entries are held out.
+    pub yardsticks: [Yardstick<'j, T>; 2],
     /// [`Cell::ambient`] of the background's cells, where there is such a rate; the target has none.
     pub ambient: &'j [T],
 }
@@ -68,7 +68,7 @@ pub(crate) struct Sums {
     pub divergence: f64,
     /// `l1 Σh + l2 Σh²/2`.
     pub penalty: f64,
-    /// Divergence of the entries that do not count, where a pass only evaluates.
+    /// Weighted divergence of the entries that do not count, where a pass only evaluates.
     pub held_out: f64,
     /// Their number.
     pub n_held_out: usize,
@@ -212,8 +212,8 @@ impl<T: Real> Stripe<T> {
                 let (stats, sums) = (&mut self.stats, &mut self.sums);
                 with_loss!(job.loss, loss => with_width!(job.factors, width => {
                     let (h, h_next) = (width.row(h, at), width.row_mut(h_next, at));
-                    let profile = job.profiles[self.set as usize];
-                    Arch::new().dispatch(Work { job, loss, width, cell, profile, h, h_next, stats, sums })
+                    let yardstick = job.yardsticks[self.set as usize];
+                    Arch::new().dispatch(Work { job, loss, width, cell, yardstick, h, h_next, stats, sums })
                 }));
             }
         }
@@ -246,7 +246,7 @@ struct Work<'c, T, L, K> {
     loss: L,
     width: K,
     cell: Cell<'c, T>,
-    profile: &'c [T],
+    yardstick: Yardstick<'c, T>,
     h: &'c [T],
     h_next: &'c mut [T],
     stats: &'c mut WStats<T>,
@@ -273,7 +273,7 @@ impl<T: Real, L: Loss, K: Width> WithSimd for Work<'_, T, L, K> {
             }
         }
         if control.steps == 0 {
-            self.sums.held_out += loss.held_out(simd, width, basis, cell, h, self.profile);
+            self.sums.held_out += loss.held_out(simd, width, basis, cell, h, self.yardstick);
             self.sums.n_held_out += cell.masked.len();
         }
         let divergence = loss.h_step(simd, width, basis, cell, h, &control);

@@ -4,12 +4,12 @@ use super::params::within;
 use super::revive::{is_time, revive};
 use super::start::{drop_empty_features, in_range};
 use super::w_step::{WControl, scale_factors, w_step};
+use super::yardstick::Yardstick;
 use super::{
     Factors, FitParams, HeldOut, Penalty, Problem, Record, Scaling, Start, correlation_distance,
 };
 use crate::backend::{Job, Pass, Set};
 use crate::loss::{Basis, Control, Loss, LossKind, with_loss};
-use crate::matrix::Summary;
 use crate::real::Real;
 use crate::width::{column_sums, padded};
 use crate::{Error, Result};
@@ -29,8 +29,8 @@ pub struct FullBatch<'a, T> {
     control: Control<T>,
     w_control: WControl,
     ambient: Ambient<T>,
-    /// Mean profiles of target and background, for predictions of held-out entries.
-    profiles: [Vec<T>; 2],
+    /// Of target and background.
+    yardsticks: [Yardstick<T>; 2],
     w: Vec<T>,
     w_next: Vec<T>,
     h: [Vec<T>; 2],
@@ -65,16 +65,18 @@ impl<T: Real> Ambient<T> {
         };
         let multiple = |sum: &f64| T::of(sum * (params.ambient / unit));
         Ambient {
-            profile: profile(y),
+            profile: y.profile(),
             cells: y.column_sums.iter().map(multiple).collect(),
         }
     }
 }
 
-/// Each feature's share of the set's total.
-fn profile<T: Real>(set: &Summary) -> Vec<T> {
-    let share = |sum: &f64| T::of(sum / set.sum);
-    set.row_sums.iter().map(share).collect()
+/// What a divergence of scaled data is multiplied by to be that of the data.
+fn to_user(loss: LossKind, unit: f64) -> f64 {
+    match loss {
+        LossKind::Mse => unit * unit,
+        LossKind::Poisson => unit,
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,13 +163,13 @@ impl<'a, T: Real> FullBatch<'a, T> {
         };
         let mut fit = FullBatch {
             ambient: Ambient::new(&problem, &params, unit),
-            profiles: match params.hold_out {
-                Some(_) => [
-                    Some(&problem.target_summary),
-                    problem.background_summary.as_ref(),
-                ]
-                .map(|set| set.map_or(Vec::new(), profile)),
-                None => [Vec::new(), Vec::new()],
+            yardsticks: match params.hold_out {
+                Some(_) => problem.each_set().map(|set| {
+                    set.map_or(Yardstick::default(), |(matrix, summary)| {
+                        Yardstick::new(matrix, summary, params.loss, to_user(params.loss, unit))
+                    })
+                }),
+                None => Default::default(),
             },
             w_next: vec![T::zero(); working.w.len()],
             h_next: working.h.each_ref().map(|h| vec![T::zero(); h.len()]),
@@ -279,7 +281,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             },
             stats: sweep,
             hold_out: self.params.hold_out,
-            profiles: [&self.profiles[0], &self.profiles[1]],
+            yardsticks: self.yardsticks.each_ref().map(Yardstick::view),
             ambient: &self.ambient.cells,
         };
         let [target, background] = &mut self.h_next;
@@ -290,12 +292,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
 
     /// Notes the divergences of the model that the pass started from.
     fn record(&mut self) {
-        let squared = if self.params.loss == LossKind::Mse {
-            self.unit
-        } else {
-            1.0
-        };
-        let to_user = self.unit * squared;
+        let to_user = to_user(self.params.loss, self.unit);
         let factor = self.params.loss.penalty_factor();
         let x = self.pass.sums(Set::Target);
         let mut objective = x.divergence + factor * (x.penalty + self.w_penalty());
@@ -310,7 +307,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
         self.held_out = [Set::Target, Set::Background].map(|set| {
             let sums = self.pass.sums(set);
             HeldOut {
-                divergence: sums.held_out * to_user,
+                loss: sums.held_out,
                 entries: sums.n_held_out,
             }
         });

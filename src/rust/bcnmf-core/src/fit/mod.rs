@@ -13,6 +13,7 @@ mod revive;
 mod start;
 mod stopping;
 mod w_step;
+mod yardstick;
 
 pub use full_batch::FullBatch;
 pub use model::{Factors, HeldOut, Model, Record};

@@ -53,8 +53,9 @@ pub struct Record {
 /// What a model loses on the entries of one set that its fit has not seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HeldOut {
-    /// Divergence, summed over these entries.
-    pub divergence: f64,
+    /// Divergence, summed over these entries, each divided by about what one of its feature loses under the mean profile model of the set:
+    /// free of unit and size.
+    pub loss: f64,
     /// Their number.
     pub entries: usize,
 }

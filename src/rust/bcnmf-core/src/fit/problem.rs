@@ -94,6 +94,15 @@ impl<'a> Problem<'a> {
         [Some(&self.target), self.background.as_ref()]
     }
 
+    /// Target and background with what one look at them told.
+    pub(crate) fn each_set(&self) -> [Option<(&Matrix<'a>, &Summary)>; 2] {
+        let background = self.background.as_ref();
+        [
+            Some((&self.target, &self.target_summary)),
+            background.zip(self.background_summary.as_ref()),
+        ]
+    }
+
     /// Sums of the cells of target and background.
     pub(crate) fn cell_sums(&self) -> [&[f64]; 2] {
         let background = self

@@ -165,7 +165,7 @@ impl<T: Real> Driver for Projection<'_, T> {
             control: self.control,
             stats: false,
             hold_out: None,
-            profiles: [&[]; 2],
+            yardsticks: Default::default(),
             ambient: &[],
         };
         let (pass, data, h, h_next) = (&mut self.pass, &self.data, &self.h, &mut self.h_next);

@@ -100,6 +100,15 @@ pub struct Basis<'w, T> {
     pub ambient: &'w [T],
 }
 
+/// What predictions of held-out entries of a set are measured by.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Yardstick<'w, T> {
+    /// The set's mean profile (features, sum 1), for a loss that has to smooth its predictions.
+    pub profile: &'w [T],
+    /// Weight of each feature's divergence.
+    pub weight: &'w [T],
+}
+
 /// One loss: a cell's data and a basis give updated coefficients `h` and an additive record.
 ///
 /// Entries that do not count ([`Cell::masked`]) are in no sum. Factors are padded (see
@@ -134,8 +143,7 @@ pub trait Loss: Copy + Send + Sync {
         stats: &mut WStats<T>,
     );
 
-    /// The divergence of the entries that do not count. `profile` is the mean profile of the cell's set (sum 1),
-    /// for a loss that has to smooth its predictions.
+    /// The divergence of the entries that do not count, each times its feature's weight.
     fn held_out<S: Simd, T: Real, K: Width>(
         self,
         simd: S,
@@ -143,7 +151,7 @@ pub trait Loss: Copy + Send + Sync {
         basis: Basis<'_, T>,
         cell: Cell<'_, T>,
         h: &[T],
-        profile: &[T],
+        yardstick: Yardstick<'_, T>,
     ) -> f64;
 
     /// Whether a record of cells in which all entries count holds for any W, not only for the one it was

@@ -4,7 +4,7 @@
 //! Nothing of the size of X is formed: zeros enter through `WᵀW` and `H Hᵀ`, and what entries that do not
 //! count have in these is taken off again.
 
-use super::{Basis, Control, Loss, not_negative, update_cell};
+use super::{Basis, Control, Loss, Yardstick, not_negative, update_cell};
 use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
@@ -85,10 +85,13 @@ impl Loss for Mse {
         basis: Basis<'_, T>,
         cell: Cell<'_, T>,
         h: &[T],
-        _profile: &[T],
+        yardstick: Yardstick<'_, T>,
     ) -> f64 {
         cell.held_out()
-            .map(|(i, x)| (x.wide() - dot(simd, width.row(basis.w, i), h).wide()).powi(2))
+            .map(|(i, x)| {
+                let error = x.wide() - dot(simd, width.row(basis.w, i), h).wide();
+                yardstick.weight[i].wide() * error * error
+            })
             .sum()
     }
 

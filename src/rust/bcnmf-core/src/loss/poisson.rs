@@ -22,7 +22,7 @@
 //! `ε = 0` is the published objective.
 
 use super::log_sum::{CHUNK, Chunk};
-use super::{Basis, Control, Loss, not_negative, update_cell};
+use super::{Basis, Control, Loss, Yardstick, not_negative, update_cell};
 use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
@@ -115,7 +115,7 @@ impl Loss for Poisson {
         basis: Basis<'_, T>,
         cell: Cell<'_, T>,
         h: &[T],
-        profile: &[T],
+        yardstick: Yardstick<'_, T>,
     ) -> f64 {
         let mut sum = 0.0;
         let mut chunk = Chunk::neutral();
@@ -123,9 +123,11 @@ impl Loss for Poisson {
         let total = T::of(SMOOTHING * total);
         for (at, (i, x)) in cell.held_out().enumerate() {
             let fitted = rate(simd, width, basis, cell, i, h);
-            let rate = T::of(1.0 - SMOOTHING) * fitted + total * profile[i];
-            sum += rate.wide();
-            (chunk.x[at % CHUNK], chunk.ratio[at % CHUNK]) = (x, ratio(x, rate, basis.guard));
+            let rate = T::of(1.0 - SMOOTHING) * fitted + total * yardstick.profile[i];
+            let weight = yardstick.weight[i];
+            sum += (weight * rate).wide();
+            (chunk.x[at % CHUNK], chunk.ratio[at % CHUNK]) =
+                (weight * x, ratio(x, rate, basis.guard));
             if at % CHUNK == CHUNK - 1 {
                 sum += chunk.sum();
                 chunk = Chunk::neutral();

@@ -1,6 +1,7 @@
 //! One look at all values before any work starts.
 
 use super::{Columns, Matrix, with_columns};
+use crate::real::Real;
 use crate::{Error, Result};
 use rayon::prelude::*;
 
@@ -21,6 +22,14 @@ pub struct Summary {
     pub row_sums: Vec<f64>,
     /// Sum of each cell over the features.
     pub column_sums: Vec<f64>,
+}
+
+impl Summary {
+    /// Each feature's share of the total.
+    pub fn profile<T: Real>(&self) -> Vec<T> {
+        let share = |sum: &f64| T::of(sum / self.sum);
+        self.row_sums.iter().map(share).collect()
+    }
 }
 
 #[derive(Clone, Copy, Default)]

@@ -123,7 +123,31 @@ fn entry_divergence(loss: LossKind, x: f64, rate: f64) -> f64 {
     }
 }
 
-/// [`divergence`] of the entries that count, and of those that are held out.
+/// What the divergence of held-out entries of each feature is multiplied by, from its definition in the core's `yardstick.rs`.
+fn held_out_weights(x: &Array2<f64>, loss: LossKind) -> Vec<f64> {
+    let (genes, cells, all) = (x.sum_axis(Axis(1)), x.sum_axis(Axis(0)), x.sum());
+    let mean_profile = Array2::from_shape_fn(x.dim(), |(i, j)| genes[i] * cells[j] / all);
+    let null: Vec<f64> = (x.rows().into_iter().zip(mean_profile.rows()))
+        .map(|(x, rate)| {
+            let losses = x
+                .iter()
+                .zip(rate)
+                .map(|(&x, &l)| entry_divergence(loss, x, l));
+            losses.sum::<f64>() / x.len() as f64
+        })
+        .collect();
+    let mean = null.iter().sum::<f64>() / null.len() as f64;
+    let size = match loss {
+        LossKind::Mse => x.iter().map(|x| x * x).sum(),
+        LossKind::Poisson => all,
+    };
+    let least = 1e-9 * size / x.len() as f64;
+    null.iter()
+        .map(|null| (null + mean).max(least).recip())
+        .collect()
+}
+
+/// [`divergence`] of the entries that count, and the weighted one of those that are held out.
 fn split_divergence(
     x: &Array2<f64>,
     rate: &Array2<f64>,
@@ -131,6 +155,7 @@ fn split_divergence(
     params: &FitParams,
 ) -> [f64; 2] {
     let (mut sums, genes, all) = ([0.0; 2], x.sum_axis(Axis(1)), x.sum());
+    let weights = held_out_weights(x, params.loss);
     for (cell, (x, rate)) in x.columns().into_iter().zip(rate.columns()).enumerate() {
         let mut held_out = vec![false; x.len()];
         if let Some(hold_out) = params.hold_out {
@@ -145,7 +170,8 @@ fn split_divergence(
                 LossKind::Poisson if held_out => 0.99 * rate[i] + 0.01 * total * genes[i] / all,
                 _ => rate[i],
             };
-            sums[usize::from(held_out)] += entry_divergence(params.loss, x[i], rate);
+            let weight = if held_out { weights[i] } else { 1.0 };
+            sums[usize::from(held_out)] += weight * entry_divergence(params.loss, x[i], rate);
         }
     }
     sums
@@ -194,7 +220,7 @@ pub struct Naive {
     pub magnitude: f64,
     /// The background's part of it, without its weight.
     pub magnitude_background: f64,
-    /// Divergence of what is held out, of target and background.
+    /// Weighted divergence of what is held out, of target and background.
     pub held_out: [f64; 2],
 }
 
