@@ -39,6 +39,18 @@ test_that("no factor is closed to shuffled cells, by too few factors, or to anot
   expect_identical(chosen(tried(sim$target, other$background, k_target = 1:2)), integer())
 })
 
+test_that("a few cells full of one feature do not decide", {
+  sim <- two_own()
+  # as red cells among others: 1 % of the cells have most of their counts in one feature, which is a program more that both sets have
+  red <- function(x, n) {
+    x[7, seq_len(n)] <- 2000 + 100 * seq_len(n)
+    x
+  }
+  for (n in list(c(1, 1), c(3, 2), c(5, 4))) {
+    expect_identical(chosen(tried(red(sim$target, n[1]), red(sim$background, n[2]), k = 6)), 2L)
+  }
+})
+
 test_that("one factor, one mask, few cells, numbers that are given", {
   sim <- two_own()
   one <- tried(sim$target, sim$background, k = 1)
