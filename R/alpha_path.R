@@ -162,6 +162,10 @@ shuffled_cells <- function(x, y, seed, i) {
 # Where `shared` is less, the sets share nothing. A response in all cells can bring it a little below 0, unmatched sets are below -1.
 least_shared <- -0.5
 
+shares_nothing <- function(shared) isTRUE(shared < least_shared)
+
+why_nothing_shared <- "the target's factors know clearly less of the background than its mean profile, so nothing is shared"
+
 # What `specific` must exceed by itself, and beyond the noise that shuffled labels show.
 least_specific <- 0.02
 
@@ -186,8 +190,8 @@ path_verdict <- function(table, found, specific_null, tolerance) {
   # shuffled labels have 0 but for noise, which is 0.05 with some hundred cells
   noise <- if (length(specific_null)) sqrt(mean(specific_null^2)) else 0
   none <- least_specific + 2 * noise
-  refusal <- if (isTRUE(found$shared < least_shared)) {
-    "contrast cannot help: the target's factors know clearly less of the background than its mean profile, so nothing is shared"
+  refusal <- if (shares_nothing(found$shared)) {
+    paste("contrast cannot help:", why_nothing_shared)
   } else if (isTRUE(found$specific <= none)) {
     "contrast cannot help: the background's factors explain the target as well as its own, so nothing is seen that is specific to the target"
   }

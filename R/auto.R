@@ -11,7 +11,7 @@ choose_contrast <- function(x, y, settings, verbose, call) {
     tables$k_targets <- found <- if (settings$k > 1) auto_k_target(x, y, settings, verbose, call)
     settings$k_target <- if (is.null(found)) 0L else found$k_target[found$selected]
     # sets that share nothing, or cannot be judged, bear no contrast of the other kind either
-    hopeless <- settings$k > 1 && (is.null(found) || isTRUE(attr(found, "shared") < least_shared))
+    hopeless <- settings$k > 1 && (is.null(found) || shares_nothing(attr(found, "shared")))
     if (settings$k_target == 0) settings[c("contrast", "strength")] <- list(if (hopeless) "alpha" else "auto", 0)
     say_choice(found, verbose)
   }
@@ -27,8 +27,8 @@ choose_contrast <- function(x, y, settings, verbose, call) {
 auto_k_target <- function(x, y, settings, verbose, call) {
   defaults <- formals(select_k_target)
   own <- c(settings[c("loss", "threads")], defaults[c("tolerance", "masks", "maxit", "seed")])
-  most <- max(defaults$most, settings$k)
-  judged(find_k_target(some_cells(x, most), some_cells(y, most), settings$k, NULL, own, verbose, call))
+  own$most <- max(defaults$most, settings$k)
+  judged(find_k_target(x, y, settings$k, NULL, own, verbose, call))
 }
 
 auto_path <- function(x, y, settings, size_ratio, verbose, call) {

@@ -18,7 +18,7 @@ check_settings <- function(target, background, k, alpha, beta, k_target, lambda,
     precision = check_choice(precision, c("single", "double"), arg = "precision", call = call),
     threads = resolve_threads(threads, call),
     steps = check_steps(steps, call),
-    ambient = as.double(check_number(ambient, min = 0, max = 0.5, arg = "ambient", call = call)),
+    ambient = check_number(ambient, min = 0, max = 0.5, arg = "ambient", call = call),
     hold_out = numeric()
   )
   check_flag(verbose, null_ok = TRUE, arg = "verbose", call = call)

@@ -55,18 +55,18 @@ comparison_settings <- function(sets, loss, masks, maxit, threads, verbose, seed
 held_out_losses <- function(x, y, models, settings, bar, call, svd = FALSE, enough = function(losses) FALSE, look = function(fit, model) NULL) {
   losses <- NULL
   settings$part <- hold_out_part(x, y)
+  seeds <- settings$seed + seq_len(settings$masks) - 1
   # small models are quick, and the bar is to tell the time
   work <- cumsum(models$k + 5)
   for (i in seq_len(nrow(models))) {
     k <- models$k[i]
     contrast <- list(contrast = if (is.null(y)) "alpha" else "size", strength = as.double(!is.null(y)), k_target = models$k_target[i])
+    starts <- if (svd || models$k_target[i] > 0) {
+      start <- do.call(fit_settings, c(list(k = k, seed = seeds), settings[c("loss", "threads")], contrast))
+      nndsvd_starts(x, y, start, look_at_data(x, y, start, call))
+    }
     of_mask <- function(mask) {
-      seed <- settings$seed + mask - 1
-      w <- if (svd || models$k_target[i] > 0) {
-        start <- do.call(fit_settings, c(list(k = k, seed = seed), settings[c("loss", "threads")], contrast))
-        nndsvd_starts(x, y, start, look_at_data(x, y, start, call))
-      }
-      fit <- held_out_fit(x, y, k, settings, contrast, seed, w = w, call = call)
+      fit <- held_out_fit(x, y, k, settings, contrast, seeds[mask], w = starts[mask], call = call)
       look(fit, models[i, ])
       bar$update(list(
         share = (work[i] - (k + 5) * (1 - mask / settings$masks)) / sum(models$k + 5),

@@ -59,7 +59,7 @@ select_k_target <- function(target, background, k, k_target = NULL, loss = c("ms
   most <- check_count(most, min = max(k, 2), call = call)
   tolerance <- check_number(tolerance, min = 0)
   settings <- comparison_settings(sets, loss, masks, maxit, threads, verbose, seed, call)
-  find_k_target(some_cells(sets$x, most), some_cells(sets$y, most), k, k_target, c(settings, tolerance = tolerance), verbose, call)
+  find_k_target(sets$x, sets$y, k, k_target, c(settings, tolerance = tolerance, most = most), verbose, call)
 }
 
 check_both_sets <- function(target, background, what, call) {
@@ -72,10 +72,12 @@ check_both_sets <- function(target, background, what, call) {
 # A factor that the background uses by less than this part of what the target does is the target's own.
 least_use <- 0.25
 
-# Of checked data, cut down to the cells that are used.
+# Of checked data.
 find_k_target <- function(x, y, k, k_target, settings, verbose, call) {
+  x <- some_cells(x, settings$most)
+  y <- some_cells(y, settings$most)
   shared <- shared_part(x, y, k, settings, call)
-  matched <- !isTRUE(shared < least_shared)
+  matched <- !shares_nothing(shared)
   tried <- if (!is.null(k_target)) k_target else if (matched) seq_len(k) - 1L else 0L
   unused <- k
   look <- function(fit, model) if (model$k_target == 0) unused <<- min(unused, sum(background_use(fit$factors) < least_use, na.rm = TRUE))
@@ -123,7 +125,7 @@ shared_part <- function(x, y, k, settings, call) {
 k_target_verdict <- function(table, matched, k) {
   number <- table$k_target[table$selected]
   if (!matched) {
-    "no target-only factors: the target's factors know clearly less of the background than its mean profile, so nothing is shared"
+    paste("no target-only factors:", why_nothing_shared)
   } else if (length(number) == 0) {
     "none selected: k_target = 0 was not compared"
   } else if (number == 0) {

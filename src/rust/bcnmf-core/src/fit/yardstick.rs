@@ -45,7 +45,7 @@ impl<T: Real> Yardstick<T> {
 
 /// The mean over cells of each feature's divergence from `p s`, its share of the set's total times the cell's sum.
 fn mean_profile_losses(block: &impl Columns, set: &Summary, loss: LossKind) -> Vec<f64> {
-    let share: Vec<f64> = set.row_sums.iter().map(|sum| sum / set.sum).collect();
+    let share: Vec<f64> = set.profile();
     let mut sums = match loss {
         LossKind::Mse => {
             let squares: f64 = set.column_sums.iter().map(|s| s * s).sum();
