@@ -2,13 +2,15 @@
 
 # `settings` with all that was to be found, and the tables of what was tried (`k_targets`, `alpha_path`), to be kept with the model.
 # The seed of what is tried is not the fit's: fits of several seeds should have one contrast.
-choose_contrast <- function(x, y, settings, verbose, call) {
+# `grow`: whether `k` may grow, as it was not the user's.
+choose_contrast <- function(x, y, settings, grow, verbose, call) {
   tables <- list()
   to_find <- is.na(settings$k_target) || settings$contrast == "auto"
   # bad data are refused, not judged
   data <- if (to_find) look_at_data(x, y, plain_settings(settings), call)
   if (is.na(settings$k_target)) {
-    tables$k_targets <- found <- if (settings$k > 1) auto_k_target(x, y, settings, verbose, call)
+    tables$k_targets <- found <- if (settings$k > 1) auto_k_target(x, y, settings, grow, verbose, call)
+    if (!is.null(found)) settings$k <- attr(found, "k")
     settings$k_target <- if (is.null(found)) 0L else found$k_target[found$selected]
     # sets that share nothing, or cannot be judged, bear no contrast of the other kind either
     hopeless <- settings$k > 1 && (is.null(found) || shares_nothing(attr(found, "shared")))
@@ -20,15 +22,33 @@ choose_contrast <- function(x, y, settings, verbose, call) {
     settings[c("contrast", "strength")] <- list("beta", if (is.null(found)) 0 else found$beta[found$selected])
     say_choice(found, verbose)
   }
+  # only target-only factors need to start where they belong
   if (settings$init == "auto") settings$init <- if (settings$k_target > 0) "nndsvd" else "random"
   list(settings = settings, tables = tables)
 }
 
-auto_k_target <- function(x, y, settings, verbose, call) {
+auto_k_target <- function(x, y, settings, grow, verbose, call) {
   defaults <- formals(select_k_target)
   own <- c(settings[c("loss", "threads")], defaults[c("tolerance", "masks", "maxit", "seed")])
   own$most <- max(defaults$most, settings$k)
-  judged(find_k_target(x, y, settings$k, NULL, own, verbose, call))
+  judged({
+    found <- find_k_target(x, y, settings$k, NULL, own, verbose, call)
+    if (grow) grow_target_only(x, y, found, own, verbose, call) else found
+  })
+}
+
+# A program of the target that is weak among all cells may not be worth a factor to select_rank(), and yet be worth one of the target's own. So one such
+# factor is added as long as that predicts better than the model without it, and better than one more shared factor does.
+grow_target_only <- function(x, y, found, settings, verbose, call) {
+  chosen <- function(table) table[table$selected, ]
+  while (!shares_nothing(attr(found, "shared")) && attr(found, "k") < min(dim(x), settings$most)) {
+    number <- chosen(found)$k_target
+    more <- find_k_target(x, y, attr(found, "k") + 1L, number + 0:1, settings, verbose, call)
+    better <- chosen(more)$k_target > number && chosen(more)$loss < (1 - settings$tolerance) * chosen(found)$loss
+    if (!better) break
+    found <- more
+  }
+  found
 }
 
 auto_path <- function(x, y, settings, size_ratio, verbose, call) {

@@ -73,7 +73,8 @@
 #' @param background the same features x background cells, or `NULL` for plain NMF.
 #' @param ... arguments of the methods; unknown ones are refused.
 #' @param k number of factors, at most the target's smaller side; or `"auto"`, for the one that [select_rank()] selects with its defaults (`k_target` is kept),
-#'   whose table is then in `fit$ranks`.
+#'   whose table is then in `fit$ranks`. Where target-only factors are counted too, such a factor is added to these as long as that predicts held-out entries better, also better than one more
+#'   shared factor: a program of the target that is weak among all cells is found so.
 #' @param alpha contrast strength of the paper, 0 or more. Or `"auto"` for the strongest that costs the target at most 1 % of its held-out fit, and none where contrast cannot
 #'   help: see [alpha_path()], whose table is then in `fit$alpha_path`. That is also what `k_target = 0` alone gives.
 #' @param beta contrast strength free of the data's scale, instead of `alpha`; `"auto"` as there.
@@ -145,6 +146,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
   sets <- read_sets(object, background, call)
   x <- sets$x
   y <- sets$y
+  inherited <- NULL
   if (methods::is(init, "bcnmf")) {
     inherited <- inherited_settings(init, given, !is.null(y))
     list2env(inherited, environment())
@@ -155,7 +157,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
   )
   ranks <- if (!is.null(tried)) find_rank(x, y, tried, settings, verbose, call)
   if (!is.null(ranks)) settings$k <- ranks$k[ranks$selected]
-  chosen <- choose_contrast(x, y, settings, verbose, call)
+  chosen <- choose_contrast(x, y, settings, !is.null(ranks), verbose, call)
   settings <- chosen$settings
   if (settings$init == "nndsvd") settings$w <- nndsvd_starts(x, y, settings, look_at_data(x, y, settings, call))
   session <- core_call(rs_fit_new(x, y, settings), call)
@@ -168,7 +170,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     rs_fit_result(session), data, settings, x, y, init,
     interrupted = !finished, call = short_call(match.call())
   )
-  fit@misc <- c(fit@misc, if (!is.null(ranks)) list(ranks = ranks), chosen$tables)
+  fit@misc <- c(fit@misc, if (!is.null(ranks)) list(ranks = ranks), chosen$tables, inherited_tables(init, inherited))
   if (!finished) signal_interrupted(fit)
   warn_about_fit(fit)
   fit@misc$price <- contrast_price(fit, x, settings, call)
@@ -196,6 +198,12 @@ inherited_settings <- function(fit, given, has_background) {
     }
   }
   take[setdiff(names(take), given)]
+}
+
+# What was compared to choose its contrast, as long as it has that contrast, and its number of factors.
+inherited_tables <- function(fit, inherited) {
+  kept <- c("ranks", if (any(c("k_target", "alpha") %in% names(inherited))) c("k_targets", "alpha_path"))
+  if (!is.null(inherited)) fit@misc[intersect(kept, names(fit@misc))]
 }
 
 warn_bcnmf <- function(message, .envir = parent.frame()) {

@@ -129,12 +129,10 @@ check_start <- function(target, background, k, seed, init, call) {
     init <- seed
     seed <- NULL
   }
-  # only target-only factors need to start where they belong
-  if (is.null(init)) init <- "auto"
   start <- list(init = "given", seed = NULL, w = NULL, factors = NULL)
-  if (is.character(init) && is.null(dim(init))) {
-    if (!is_scalar(init) || !init %in% c("auto", seed_starts)) refuse(init, start_kinds, "init", call)
-    start$init <- as.vector(init)
+  if (is.null(init) || (is.character(init) && is.null(dim(init)))) {
+    if (!is.null(init) && (!is_scalar(init) || !init %in% seed_starts)) refuse(init, start_kinds, "init", call)
+    start$init <- if (is.null(init)) "auto" else as.vector(init)
     start["seed"] <- list(check_seed(seed, call))
   } else if (methods::is(init, "bcnmf")) {
     start["factors"] <- list(factors_of(init, target, background, k, call))

@@ -129,7 +129,7 @@ k_target_verdict <- function(table, matched, k) {
   } else if (length(number) == 0) {
     "none selected: k_target = 0 was not compared"
   } else if (number == 0) {
-    sprintf("no target-only factors: to close one of %d to the background does not help to predict held-out entries", k)
+    sprintf("no target-only factors: to close one of %d to the background does not help to predict held-out entries (or k is too small)", k)
   } else {
     sprintf("%d of %d factors for the target alone, by held-out entries", number, k)
   }

@@ -43,7 +43,7 @@
 #' @references Wold (1978), Cross-validatory estimation of the number of components in factor and principal components models, *Technometrics* 20.
 #'   Owen and Perry (2009), Bi-cross-validation of the SVD and the nonnegative matrix factorization, *Annals of Applied Statistics* 3.
 #'   Hastie, Tibshirani and Friedman (2009), The elements of statistical learning, section 7.10.
-#' @seealso `bcnmf(k = "auto")`, which takes the selected `k`; [consensus()] for the stability of the factors.
+#' @seealso `bcnmf(k = "auto")`, which takes the selected `k`, or more where target-only factors are worth it; [consensus()] for the stability of the factors.
 #' @examples
 #' sim <- simulate_contrast(80, n_target = 120, n_background = 0, k_shared = 3, k_target = 0, seed = 1)
 #' ranks <- select_rank(sim$target, k = 1:6, loss = "poisson", masks = 2, maxit = 50)

@@ -101,6 +101,8 @@ test_that("without a word on the contrast bcnmf() takes the selected number", {
   # what is continued is not judged again
   expect_no_message(more <- fit(init = auto))
   expect_identical(sum(more$target_only), 2L)
+  expect_identical(more$k_targets, auto$k_targets)
+  expect_null(fit(init = auto, beta = 0.1)$misc$k_targets)
 })
 
 test_that("where no factor is the target's alone, a strength is looked for, unless nothing is shared", {
@@ -162,5 +164,25 @@ test_that("mistakes are refused", {
   expect_bcnmf_error(bcnmf(x, k = 3, k_target = "auto"), "needs a `background`", arg = "k_target")
   expect_bcnmf_error(bcnmf(x, y, k = 3, k_target = "auto", alpha = 1), "two different ways", arg = "alpha")
   expect_bcnmf_error(bcnmf(x, y, k = 3, k_target = "all"), "whole number", arg = "k_target")
-  expect_bcnmf_error(bcnmf(x, y, k = 3, init = "svd"), "nndsvd", arg = "init")
+  for (init in c("svd", "auto")) expect_bcnmf_error(bcnmf(x, y, k = 3, init = init), "nndsvd", arg = "init")
+})
+
+test_that("where k is found too, a factor of the target's own is added that predicts better", {
+  sim <- two_own()
+  settings <- list(loss = "poisson", tolerance = 0.002, masks = 2L, most = 1000L, maxit = 30L, seed = 1, threads = 2)
+  grown <- function(sim, k) {
+    found <- find_k_target(sim$target, sim$background, k, NULL, settings, FALSE, NULL)
+    grow_target_only(sim$target, sim$background, found, settings, FALSE, NULL)
+  }
+  short <- grown(sim, 4L)
+  expect_identical(c(attr(short, "k"), chosen(short)), c(5L, 2L))
+  expect_match(attr(short, "verdict"), "2 of 5")
+  # a missing shared factor is not made up for by factors of the target's own
+  none <- simulate_contrast(150, 250, 200, k_shared = 4, k_target = 0, depth = 800, seed = 1)
+  for (k in 3:4) expect_identical(attr(grown(none, k), "k"), k)
+  fit <- bcnmf(sim$target, sim$background, k = "auto", loss = "poisson", maxit = 20, verbose = FALSE) |> suppressMessages()
+  expect_gte(ncol(fit$w), fit$ranks$k[fit$ranks$selected])
+  expect_identical(ncol(fit$w), attr(fit$k_targets, "k"))
+  expect_identical(sum(fit$target_only), chosen(fit$k_targets))
+  expect_same_model(fit, bcnmf(sim$target, sim$background, k = ncol(fit$w), k_target = sum(fit$target_only), loss = "poisson", maxit = 20, verbose = FALSE))
 })
