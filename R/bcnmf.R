@@ -59,6 +59,13 @@
 #' target, and a duplicate when the cosine of its loadings with another's is above 0.999. Those that a model still has are warned about, printed, and
 #' listed in `fit$dead` and `fit$duplicates` (names of duplicates, with the factors they repeat). Continued fits start none anew.
 #'
+#' **Mini-batches.** A sweep of the full batch goes through all cells for one step of `w`. With `batch_size`, `w` moves after every so many target cells and the background's share of
+#' them, in an order drawn anew for every pass, from sums in which old batches fade out (stochastic majorise-minimise: Mairal et al. 2010; online EM: Cappé and Moulines 2009). Many cells give a
+#' good `w` after one to three passes that way; some ten thousand and more are where it pays, with batches of some hundred. It ends a little above the full batch, as the batches' noise stays in `w`: to
+#' go on from it with full sweeps say `bcnmf(..., init = fit, batch_size = NULL)`. With few cells there are too few batches in a pass, and the full batch is as fast. At the end the
+#' coefficients of all cells are fitted to the last `w`, and the divergences are those of that model; before, a row of `fit$history` is what cells lost when the pass came to them. No factor is
+#' started anew. `update = "pass"` moves `w` after the whole pass, which is the full batch's result up to rounding. Seeds of random starts also draw the order, other starts have one order.
+#'
 #' @section Interrupting: Ctrl-C or the stop button ends the call at once and loses nothing, see [interrupted_fit()].
 #'
 #' @section Errors: of class `bcnmf_error`, before any work starts: a target or background that is empty, not numeric, all zero, or holds missing,
@@ -87,8 +94,9 @@
 #' @param init how a seed makes a start: `"random"` takes random numbers for `w`, `"nndsvd"` the non-negative parts of singular vectors (see
 #'   details). `NULL` is `"nndsvd"` with target-only factors, else `"random"`. Or where to start instead: a matrix (features x `k`) for `w`, a list of such matrices, or a model made by `bcnmf()`,
 #'   which is then continued with its own settings (all but `maxit`, `threads` and `verbose`) unless others are given.
-#' @param tol a fit has converged when the correlation distance of `w` between two sweeps, `1 - cor`, falls below this.
-#' @param maxit most sweeps per start.
+#' @param tol a fit has converged when the correlation distance of `w` between two sweeps, `1 - cor`, falls below this. Where `w` moves after every batch: when a pass lowers
+#'   the objective by less than this part of it (0: never).
+#' @param maxit most sweeps per start, or passes in mini-batches.
 #' @param L1,L2 penalties on `w` and `h`: two numbers, or one for both.
 #' @param precision `"single"` is about twice as fast, `"double"` for a reference. Sums that decide are in double either way.
 #' @param threads number of threads. By default the option `bcnmf.threads`, else all that the machine gives (two under `R CMD check`).
@@ -97,6 +105,8 @@
 #'   With `"poisson"`, `w` takes one step in any case.
 #' @param ambient with `alpha` or `beta` and `"poisson"`: the part of a background cell's counts that is taken as ambient, there in the background's
 #'   mean profile without any factor. It keeps a strong contrast bounded; 0 is the published objective. See Details.
+#' @param batch_size number of target cells in a mini-batch, about; `NULL` for the full batch. See Details.
+#' @param update with `batch_size`: whether `w` moves after every `"batch"` or after every `"pass"`.
 #'
 #' @return A model of class [`bcnmf`][bcnmf-class], factors by decreasing `d`.
 #' @references Li, Yang and Li (2026), Disentangling shared and target-enriched topics via background-contrastive non-negative matrix
@@ -104,6 +114,8 @@
 #'   Lee and Seung (2001), Algorithms for non-negative matrix factorization.
 #'   Boutsidis and Gallopoulos (2008), SVD based initialization: a head start for nonnegative matrix factorization.
 #'   Halko, Martinsson and Tropp (2011), Finding structure with randomness: probabilistic algorithms for constructing approximate matrix decompositions.
+#'   Mairal, Bach, Ponce and Sapiro (2010), Online learning for matrix factorization and sparse coding.
+#'   Cappé and Moulines (2009), On-line expectation-maximization algorithm for latent data models.
 #'   Gillis and Glineur (2012), Accelerated multiplicative updates and hierarchical ALS algorithms for nonnegative matrix factorization.
 #' @seealso [summary()][summary.bcnmf] and [biplot()][biplot.bcnmf] to read a model, [contrast()], [top_features()],
 #'   [predict()][predict.bcnmf] for new cells, [simulate_contrast()] for data with known programs.
@@ -119,6 +131,9 @@
 #' # or said; and the contrast of the paper
 #' fit <- bcnmf(sim$target, sim$background, k = 8, k_target = 2, loss = "poisson", maxit = 100)
 #' fit <- bcnmf(sim$target, sim$background, k = 5, alpha = 0.2, loss = "poisson", maxit = 100)
+#'
+#' # many cells, few passes
+#' fit <- bcnmf(sim$target, sim$background, k = 8, k_target = 2, loss = "poisson", batch_size = 20, maxit = 3)
 #' @export
 bcnmf <- function(object, ...) {
   if (missing(object)) return(eval(target_first(match.call(), rlang::current_env()), parent.frame()))
@@ -138,8 +153,9 @@ target_first <- function(call, env) {
 #' @method bcnmf default
 #' @export
 bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, beta = NULL, k_target = NULL, lambda = NULL,
-                          loss = c("mse", "poisson"), seed = 1, init = NULL, tol = 1e-8, maxit = 1000,
-                          L1 = 0, L2 = 0, precision = c("single", "double"), threads = NULL, verbose = NULL, steps = NULL, ambient = 0.02, ...) {
+                          loss = c("mse", "poisson"), seed = 1, init = NULL, tol = if (is.null(batch_size)) 1e-8 else 1e-3, maxit = 1000,
+                          L1 = 0, L2 = 0, precision = c("single", "double"), threads = NULL, verbose = NULL, steps = NULL, ambient = 0.02,
+                          batch_size = NULL, update = c("batch", "pass"), ...) {
   call <- rlang::current_env()
   given <- setdiff(names(match.call()), if (is.null(k)) "k")
   check_no_dots(..., call = call)
@@ -153,7 +169,8 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
   }
   tried <- if (identical(k, "auto")) auto_ranks(x, k_target, seed, init, call)
   settings <- check_settings(
-    x, y, if (is.null(tried)) k else max(tried), alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, steps, ambient, call
+    x, y, if (is.null(tried)) k else max(tried), alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, steps, ambient,
+    batch_size, update, call
   )
   ranks <- if (!is.null(tried)) find_rank(x, y, tried, settings, verbose, call)
   if (!is.null(ranks)) settings$k <- ranks$k[ranks$selected]
@@ -188,7 +205,7 @@ look_at_data <- function(x, y, settings, call) {
 # What a continued fit takes from the model it continues, unless it was given.
 inherited_settings <- function(fit, given, has_background) {
   take <- list(k = ncol(fit@w), loss = fit@loss)
-  for (name in c("L1", "L2", "precision", "tol", "steps", "ambient")) take[[name]] <- fit@misc[[name]]
+  for (name in c("L1", "L2", "precision", "tol", "steps", "ambient", "batch_size", "update")) take[[name]] <- fit@misc[[name]]
   if (has_background && ncol(fit@h_background) > 0 && !any(c("alpha", "beta", "k_target", "lambda") %in% given)) {
     if (any(fit@target_only)) {
       take$k_target <- sum(fit@target_only)
@@ -197,7 +214,8 @@ inherited_settings <- function(fit, given, has_background) {
       take$alpha <- fit@alpha
     }
   }
-  take[setdiff(names(take), given)]
+  # the tolerance of mini-batches is another one
+  take[setdiff(names(take), c(given, if ("batch_size" %in% given) "tol"))]
 }
 
 # What was compared to choose its contrast, as long as it has that contrast, and its number of factors.

@@ -4,7 +4,7 @@
 default_lambda <- 2
 
 check_settings <- function(target, background, k, alpha, beta, k_target, lambda, loss, seed, init,
-                           tol, maxit, L1, L2, precision, threads, verbose, steps, ambient, call) {
+                           tol, maxit, L1, L2, precision, threads, verbose, steps, ambient, batch_size, update, call) {
   most <- min(dim(target))
   check_rank_given(k, NULL, call)
   k <- check_rank(k, most, call)
@@ -19,6 +19,7 @@ check_settings <- function(target, background, k, alpha, beta, k_target, lambda,
     threads = resolve_threads(threads, call),
     steps = check_steps(steps, call),
     ambient = check_number(ambient, min = 0, max = 0.5, arg = "ambient", call = call),
+    batches = check_batches(batch_size, update, call),
     hold_out = numeric()
   )
   check_flag(verbose, null_ok = TRUE, arg = "verbose", call = call)
@@ -60,6 +61,13 @@ check_steps <- function(steps, call) {
   if (!ok) refuse(steps, "one or two whole numbers between 1 and 1000 (for h and w)", "steps", call)
   steps <- rep_len(as.double(steps), 2)
   steps[c(1, 1, 2)]
+}
+
+# As the core takes them: size, and whether w moves after every batch; none for the full batch.
+check_batches <- function(batch_size, update, call) {
+  online <- check_choice(update, c("batch", "pass"), arg = "update", call = call) == "batch"
+  if (is.null(batch_size)) return(numeric())
+  as.double(c(check_count(batch_size, arg = "batch_size", call = call), online))
 }
 
 # How the background enters: a kind and a strength, as the core takes them. What choose_contrast() is to find is "auto" and NA.

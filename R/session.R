@@ -15,7 +15,7 @@ fit_settings <- function(...) {
   given <- list(...)
   plain <- list(
     contrast = "alpha", strength = 0, k_target = 0, tol = 0, L1 = c(0, 0), L2 = c(0, 0), precision = "double",
-    steps = numeric(), ambient = 0, hold_out = numeric(), seed = NULL, w = NULL, factors = NULL
+    steps = numeric(), ambient = 0, batches = numeric(), hold_out = numeric(), seed = NULL, w = NULL, factors = NULL
   )
   c(given, plain[setdiff(names(plain), names(given))])
 }

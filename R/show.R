@@ -46,10 +46,16 @@ show_ending <- function(object) {
   converged <- isTRUE(misc$converged)
   ending <- if (isTRUE(misc$interrupted)) "interrupted" else if (converged) "converged" else "not converged"
   sweeps <- if (!is.null(misc$iterations)) {
-    sprintf(" after %d sweep%s", as.integer(misc$iterations), if (misc$iterations == 1) "" else "s")
+    many <- misc$iterations != 1
+    if (is.null(misc$batch_size)) {
+      sprintf(" after %d sweep%s", as.integer(misc$iterations), if (many) "s" else "")
+    } else {
+      sprintf(" after %d pass%s in batches of %d", as.integer(misc$iterations), if (many) "es" else "", as.integer(misc$batch_size))
+    }
   }
   change <- utils::tail(object@history$change[!is.na(object@history$change)], 1)
-  distance <- if (!converged && length(change) && !is.null(misc$tol)) {
+  # what ends mini-batches is not this change
+  distance <- if (!converged && length(change) && !is.null(misc$tol) && !identical(misc$update, "batch")) {
     sprintf(", last change %s with tol = %s", format(change, digits = 2), format(misc$tol))
   }
   starts <- if (nrow(restarts) > 1) {

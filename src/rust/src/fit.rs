@@ -5,7 +5,8 @@ use crate::data::{borrow, borrow_optional, r_matrix};
 use crate::{Result, refuse};
 use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{
-    Contrast, Degenerate, Factors, HeldOut, Outcome, Restarts, Scaling, Steps, uniform,
+    Batches, Contrast, Degenerate, Factors, HeldOut, Outcome, Restarts, Scaling, Steps, Update,
+    uniform,
 };
 use bcnmf_core::matrix::HoldOut;
 use bcnmf_core::{Driver, FitParams, LossKind, Matrix, Problem, Progress, Start};
@@ -67,6 +68,7 @@ fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
         scaling: Scaling::Normalised,
         steps: steps(&arguments, loss)?,
         ambient: arguments.number("ambient")?,
+        batches: batches(&arguments)?,
         hold_out: hold_out(&arguments)?,
         revive: true,
     };
@@ -236,6 +238,22 @@ fn steps(arguments: &Arguments, loss: LossKind) -> Result<Steps> {
             w: w as usize,
         }),
         _ => Err(refuse("internal argument steps is not h, first h, w")),
+    }
+}
+
+/// `batches`: size, and 1 where W moves after every batch; empty for the full batch.
+fn batches(arguments: &Arguments) -> Result<Option<Batches>> {
+    match arguments.numbers("batches")?[..] {
+        [] => Ok(None),
+        [size, online] => Ok(Some(Batches {
+            size: size as usize,
+            update: if online > 0.0 {
+                Update::Batch
+            } else {
+                Update::Pass
+            },
+        })),
+        _ => Err(refuse("internal argument batches is not size, online")),
     }
 }
 

@@ -4,8 +4,8 @@ mod common;
 
 use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{
-    Contrast, Factors, FitParams, Model, Penalty, Projection, ProjectionParams, Record, Restarts,
-    Scaling, Size, Steps,
+    Batches, Contrast, Factors, FitParams, Model, Penalty, Projection, ProjectionParams, Record,
+    Restarts, Scaling, Size, Steps, Update,
 };
 use bcnmf_core::matrix::{Csc, HoldOut};
 use bcnmf_core::real::Real;
@@ -127,6 +127,9 @@ fn wishes() -> impl Strategy<Value = Wish> {
         any::<u64>(),
         prop_oneof![4 => 0.0..1.0f64, 1 => parameter()],
     );
+    let update = prop_oneof![Just(Update::Batch), Just(Update::Pass)];
+    let batches = (0..60usize, update).prop_map(|(size, update)| Batches { size, update });
+    let batches = proptest::option::of(batches);
     let hold_out = proptest::option::of(held.prop_map(|(seed, part)| HoldOut { seed, part }));
     (
         losses(),
@@ -136,7 +139,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
         penalties(),
         scaling(),
         stop,
-        (ambient, hold_out),
+        (ambient, batches, hold_out),
     )
         .prop_map(
             |(
@@ -147,7 +150,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
                 (w_penalty, h_penalty),
                 scaling,
                 (tol, maxit, (h, first, w)),
-                (ambient, hold_out),
+                (ambient, batches, hold_out),
             )| Wish {
                 params: FitParams {
                     k,
@@ -161,6 +164,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
                     scaling,
                     steps: Steps { h, first, w },
                     ambient,
+                    batches,
                     hold_out,
                     revive: true,
                 },

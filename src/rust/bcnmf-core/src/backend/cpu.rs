@@ -50,6 +50,8 @@ pub(crate) struct Job<'j, T> {
     pub yardsticks: [Yardstick<'j, T>; 2],
     /// [`Cell::ambient`] of the background's cells, where there is such a rate; the target has none.
     pub ambient: &'j [T],
+    /// Which cell of target and background is at which place of the pass; `None` for each at its own.
+    pub order: [Option<&'j [u32]>; 2],
 }
 
 /// Consecutive cells whose record is summed on its own, in order.
@@ -80,6 +82,21 @@ pub(crate) struct Pass<T> {
     cells: usize,
 }
 
+/// A pass over nothing.
+impl<T> Default for Pass<T> {
+    fn default() -> Self {
+        Pass {
+            stripes: Vec::new(),
+            cells: 0,
+        }
+    }
+}
+
+/// `n` places cut into so many consecutive ranges, as even as can be.
+pub(crate) fn even_ranges(n: usize, parts: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..parts).map(move |part| part * n / parts..(part + 1) * n / parts)
+}
+
 /// Cells between two looks at the clock.
 const CELLS_PER_LOOK: usize = 16;
 
@@ -93,28 +110,56 @@ impl<T: Real> Pass<T> {
         stats: bool,
         masked: bool,
     ) -> Self {
+        let planned = sets.map(|matrix| matrix.map_or(Vec::new(), Matrix::stripes));
+        let rows = if stats {
+            sets[0].map_or(0, Matrix::rows)
+        } else {
+            0
+        };
+        Self::planned(planned, loss, rows, factors, masked)
+    }
+
+    /// A pass over places, which are filled with any cells: see [`Job::order`]. Records are of `rows` features, none for 0.
+    pub fn planned(
+        stripes: [Vec<Range<usize>>; 2],
+        loss: LossKind,
+        rows: usize,
+        factors: usize,
+        masked: bool,
+    ) -> Self {
         let denominator = with_loss!(loss, loss => loss.denominator_len(factors));
         let mut pass = Pass {
             stripes: Vec::new(),
             cells: 0,
         };
-        for (set, matrix) in [Set::Target, Set::Background].into_iter().zip(sets) {
-            let Some(matrix) = matrix else { continue };
-            pass.cells += matrix.columns();
-            pass.stripes
-                .extend(matrix.stripes().into_iter().map(|cells| Stripe {
-                    set,
-                    next: cells.start,
-                    cells,
-                    stats: if stats {
-                        WStats::new(matrix.rows() * factors, denominator, masked)
-                    } else {
-                        WStats::new(0, 0, false)
-                    },
-                    sums: Sums::default(),
-                }));
+        for (set, stripes) in [Set::Target, Set::Background].into_iter().zip(stripes) {
+            pass.cells += stripes.last().map_or(0, |last| last.end);
+            pass.stripes.extend(stripes.into_iter().map(|cells| Stripe {
+                set,
+                next: cells.start,
+                cells,
+                stats: if rows > 0 {
+                    WStats::new(rows * factors, denominator, masked)
+                } else {
+                    WStats::new(0, 0, false)
+                },
+                sums: Sums::default(),
+            }));
         }
         pass
+    }
+
+    /// Back to the first cell, with so many places in each set, spread evenly over its stripes.
+    pub fn resize(&mut self, cells: [usize; 2]) {
+        self.cells = cells.iter().sum();
+        let stripes = [Set::Target, Set::Background].map(|set| self.records(set).len());
+        for (set, stripes) in stripes.into_iter().enumerate() {
+            let even = even_ranges(cells[set], stripes);
+            let mine = self.stripes.iter_mut().filter(|s| s.set as usize == set);
+            mine.zip(even)
+                .for_each(|(stripe, cells)| stripe.cells = cells);
+        }
+        self.rewind();
     }
 
     /// Back to the first cell, with empty records.
@@ -226,8 +271,9 @@ impl<T: Real> Job<'_, T> {
         buffer: &'b mut CellBuffer<T>,
         set: Set,
         matrix: &Matrix<'_>,
-        j: usize,
+        place: usize,
     ) -> Cell<'b, T> {
+        let j = self.order[set as usize].map_or(place, |order| order[place] as usize);
         let background = set == Set::Background;
         let masked = self
             .hold_out

@@ -3,4 +3,4 @@
 mod cpu;
 
 pub use cpu::pool;
-pub(crate) use cpu::{Job, Pass, Set};
+pub(crate) use cpu::{Job, Pass, Set, Sums, even_ranges};

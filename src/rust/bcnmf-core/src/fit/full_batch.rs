@@ -1,5 +1,7 @@
-//! Full-batch sweeps: every cell's H step, then one W step from all records.
+//! Full-batch sweeps: every cell's H step, then one W step from all records. And what mini-batches
+//! share with them: a fit's state, its history, its end.
 
+use super::mini_batch::{MiniBatch, SETTLE};
 use super::params::within;
 use super::revive::{is_time, revive};
 use super::start::{drop_empty_features, in_range};
@@ -8,9 +10,10 @@ use super::yardstick::Yardstick;
 use super::{
     Factors, FitParams, HeldOut, Penalty, Problem, Record, Scaling, Start, correlation_distance,
 };
-use crate::backend::{Job, Pass, Set};
+use crate::backend::{Job, Pass, Set, Sums};
 use crate::loss::{Basis, Control, Loss, LossKind, with_loss};
 use crate::real::Real;
+use crate::stats::WStats;
 use crate::width::{column_sums, padded};
 use crate::{Error, Result};
 use std::sync::Arc;
@@ -21,29 +24,30 @@ use std::time::Instant;
 /// The coefficients are kept twice, so that whenever the fit is left in the middle of a pass the
 /// model after the last complete sweep is there.
 pub struct FullBatch<'a, T> {
-    problem: Arc<Problem<'a>>,
-    params: FitParams,
-    unit: f64,
+    pub(super) problem: Arc<Problem<'a>>,
+    pub(super) params: FitParams,
+    pub(super) unit: f64,
     /// Whether the coefficients that the fit starts from are made up.
-    fresh: bool,
+    pub(super) fresh: bool,
     control: Control<T>,
-    w_control: WControl,
+    pub(super) w_control: WControl,
     ambient: Ambient<T>,
     /// Of target and background.
     yardsticks: [Yardstick<T>; 2],
-    w: Vec<T>,
-    w_next: Vec<T>,
-    h: [Vec<T>; 2],
-    h_next: [Vec<T>; 2],
+    pub(super) w: Vec<T>,
+    pub(super) w_next: Vec<T>,
+    pub(super) h: [Vec<T>; 2],
+    pub(super) h_next: [Vec<T>; 2],
     shared: Vec<T>,
     pass: Pass<T>,
-    phase: Phase,
-    history: Vec<Record>,
+    pub(super) batches: Option<MiniBatch<T>>,
+    pub(super) phase: Phase,
+    pub(super) history: Vec<Record>,
     held_out: [HeldOut; 2],
     /// Change in the sweep that the current pass evaluates.
-    change: f64,
-    converged: bool,
-    failed: bool,
+    pub(super) change: f64,
+    pub(super) converged: bool,
+    pub(super) failed: bool,
     /// Factors that were started anew.
     revived: usize,
 }
@@ -80,9 +84,13 @@ fn to_user(loss: LossKind, unit: f64) -> f64 {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     /// A pass with H steps and records.
     Sweep,
+    /// Such a pass in mini-batches.
+    Batches,
+    /// H steps alone, as cells that were seen early know an old W.
+    Settle,
     /// A last pass that only evaluates the divergences of the final model.
     Evaluate,
     Done,
@@ -149,18 +157,19 @@ impl<'a, T: Real> FullBatch<'a, T> {
                 f64::INFINITY
             },
         };
+        let phase = match params.batches {
+            _ if params.maxit == 0 => Phase::Evaluate,
+            Some(_) => Phase::Batches,
+            None => Phase::Sweep,
+        };
         let pass = Pass::new(
             problem.sets(),
             params.loss,
             factors,
-            params.maxit > 0,
+            phase == Phase::Sweep,
             params.hold_out.is_some(),
         );
-        let phase = if params.maxit > 0 {
-            Phase::Sweep
-        } else {
-            Phase::Evaluate
-        };
+        let batches = params.batches.filter(|_| phase == Phase::Batches);
         let mut fit = FullBatch {
             ambient: Ambient::new(&problem, &params, unit),
             yardsticks: match params.hold_out {
@@ -176,6 +185,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             shared: Vec::new(),
             w: working.w,
             h: working.h,
+            batches: batches.map(|batches| MiniBatch::new(&problem, &params, batches, start)),
             problem,
             params,
             unit,
@@ -197,19 +207,39 @@ impl<'a, T: Real> FullBatch<'a, T> {
 
     /// Works until the deadline or the end; true at the end. Runs on the current thread pool.
     pub fn advance(&mut self, deadline: Instant) -> bool {
-        while self.phase != Phase::Done && self.run_pass(deadline) {
-            self.record();
-            match self.phase {
-                _ if self.failed => self.phase = Phase::Done,
-                Phase::Sweep => self.finish_sweep(),
-                Phase::Evaluate | Phase::Done => self.phase = Phase::Done,
-            }
-            self.pass.rewind();
+        while self.phase != Phase::Done && self.run(deadline) {
             if Instant::now() >= deadline {
                 break;
             }
         }
         self.phase == Phase::Done
+    }
+
+    /// The rest of the pass or batch in work; false if the deadline came first.
+    fn run(&mut self, deadline: Instant) -> bool {
+        if self.phase == Phase::Batches {
+            return self.run_batch(deadline);
+        }
+        if !self.run_pass(deadline) {
+            return false;
+        }
+        if self.phase == Phase::Settle {
+            std::mem::swap(&mut self.h, &mut self.h_next);
+            self.phase = Phase::Evaluate;
+        } else {
+            self.record([Set::Target, Set::Background].map(|set| self.pass.sums(set)));
+            if self.phase == Phase::Sweep && !self.failed {
+                // Out of the fit and back in, as the records are read while the factors move.
+                let pass = std::mem::take(&mut self.pass);
+                let records = [Set::Target, Set::Background].map(|set| pass.records(set));
+                self.finish_sweep([&records[0], &records[1]]);
+                self.pass = pass;
+            } else {
+                self.phase = Phase::Done;
+            }
+        }
+        self.pass.rewind();
+        true
     }
 
     /// Complete sweeps so far.
@@ -243,7 +273,10 @@ impl<'a, T: Real> FullBatch<'a, T> {
 
     /// Part of the current pass that is done.
     pub fn fraction(&self) -> f64 {
-        self.pass.fraction()
+        let batches = self.batches.as_ref();
+        batches
+            .filter(|_| self.phase == Phase::Batches)
+            .map_or(self.pass.fraction(), MiniBatch::fraction)
     }
 
     /// The factors after the last complete sweep.
@@ -258,8 +291,28 @@ impl<'a, T: Real> FullBatch<'a, T> {
     }
 
     fn run_pass(&mut self, deadline: Instant) -> bool {
-        let sweep = self.phase == Phase::Sweep;
-        let job = Job {
+        let mut pass = std::mem::take(&mut self.pass);
+        let mut h_next = std::mem::take(&mut self.h_next);
+        let steps = match self.phase {
+            Phase::Sweep if self.fresh && self.history.is_empty() => self.params.steps.first,
+            Phase::Sweep => self.params.steps.h,
+            Phase::Settle => SETTLE.0,
+            _ => 0,
+        };
+        let mut job = self.job(steps, self.phase == Phase::Sweep);
+        if self.phase == Phase::Settle {
+            job.control.tolerance = T::of(SETTLE.1);
+        }
+        let [target, background] = &mut h_next;
+        let h = [&self.h[0][..], &self.h[1][..]];
+        let done = pass.run(&job, self.problem.sets(), h, [target, background], deadline);
+        (self.pass, self.h_next) = (pass, h_next);
+        done
+    }
+
+    /// What is done with every cell, on the present W.
+    pub(super) fn job(&self, steps: usize, stats: bool) -> Job<'_, T> {
+        Job {
             loss: self.params.loss,
             basis: Basis {
                 w: &self.w,
@@ -270,46 +323,33 @@ impl<'a, T: Real> FullBatch<'a, T> {
             factors: padded::<T>(self.params.k),
             scale: self.unit.recip(),
             control: Control {
-                steps: match self.phase {
-                    Phase::Sweep if self.fresh && self.history.is_empty() => {
-                        self.params.steps.first
-                    }
-                    Phase::Sweep => self.params.steps.h,
-                    _ => 0,
-                },
+                steps,
                 ..self.control
             },
-            stats: sweep,
+            stats,
             hold_out: self.params.hold_out,
             yardsticks: self.yardsticks.each_ref().map(Yardstick::view),
             ambient: &self.ambient.cells,
-        };
-        let [target, background] = &mut self.h_next;
-        let h = [&self.h[0][..], &self.h[1][..]];
-        self.pass
-            .run(&job, self.problem.sets(), h, [target, background], deadline)
+            order: [None; 2],
+        }
     }
 
     /// Notes the divergences of the model that the pass started from.
-    fn record(&mut self) {
+    pub(super) fn record(&mut self, sums: [Sums; 2]) {
         let to_user = to_user(self.params.loss, self.unit);
         let factor = self.params.loss.penalty_factor();
-        let x = self.pass.sums(Set::Target);
+        let [x, y] = sums;
         let mut objective = x.divergence + factor * (x.penalty + self.w_penalty());
         let mut background = f64::NAN;
         if self.problem.background.is_some() {
-            let y = self.pass.sums(Set::Background);
             objective += self.params.weight * (y.divergence + factor * y.penalty);
             background = y.divergence * to_user;
         }
         // Infinity minus infinity: nothing can be said about this model.
         self.failed = objective.is_nan();
-        self.held_out = [Set::Target, Set::Background].map(|set| {
-            let sums = self.pass.sums(set);
-            HeldOut {
-                loss: sums.held_out,
-                entries: sums.n_held_out,
-            }
+        self.held_out = sums.map(|sums| HeldOut {
+            loss: sums.held_out,
+            entries: sums.n_held_out,
         });
         self.history.push(Record {
             iteration: self.history.len(),
@@ -332,36 +372,13 @@ impl<'a, T: Real> FullBatch<'a, T> {
     }
 
     /// W step, rescaling, stopping rule.
-    fn finish_sweep(&mut self) {
-        let records = [
-            self.pass.records(Set::Target),
-            self.pass.records(Set::Background),
-        ];
-        w_step(
-            &self.w,
-            &mut self.w_next,
-            [&records[0], &records[1]],
-            self.w_control,
-        );
-        let sums = column_sums(&self.w_next, padded::<T>(self.params.k));
-        if self.params.scaling == Scaling::Normalised {
-            let alive = |sum: &f64| *sum > 0.0;
-            let up: Vec<f64> = sums
-                .iter()
-                .map(|s| if alive(s) { *s } else { 1.0 })
-                .collect();
-            let down: Vec<f64> = up.iter().map(|s| s.recip()).collect();
-            scale_factors(&mut self.w_next, &down);
-            self.h_next.iter_mut().for_each(|h| scale_factors(h, &up));
-        }
-        let parts = [&self.w_next, &self.h_next[0], &self.h_next[1]];
-        if !parts.iter().all(|part| in_range(part, self.unit)) {
-            self.failed = true;
-            self.phase = Phase::Done;
+    pub(super) fn finish_sweep(&mut self, records: [&[&WStats<T>]; 2]) {
+        w_step(&self.w, &mut self.w_next, records, self.w_control);
+        self.normalise_next();
+        if !self.next_in_range() {
             return;
         }
-        let entries = self.w.len() / padded::<T>(self.params.k) * self.params.k;
-        self.change = correlation_distance(&self.w, &self.w_next, entries);
+        self.change = correlation_distance(&self.w, &self.w_next, self.entries());
         std::mem::swap(&mut self.w, &mut self.w_next);
         std::mem::swap(&mut self.h, &mut self.h_next);
         self.converged = self.change < self.params.tol;
@@ -371,6 +388,36 @@ impl<'a, T: Real> FullBatch<'a, T> {
         if self.converged || self.history.len() >= self.params.maxit {
             self.phase = Phase::Evaluate;
         }
+    }
+
+    /// Moves the sums of the new W's columns into the new H, and returns them.
+    pub(super) fn normalise_next(&mut self) -> Vec<f64> {
+        let mut sums = column_sums(&self.w_next, padded::<T>(self.params.k));
+        if self.params.scaling != Scaling::Normalised {
+            return vec![1.0; sums.len()];
+        }
+        // NaN is no sum either.
+        sums.iter_mut()
+            .for_each(|sum| *sum = if *sum > 0.0 { *sum } else { 1.0 });
+        let down: Vec<f64> = sums.iter().map(|s| s.recip()).collect();
+        scale_factors(&mut self.w_next, &down);
+        self.h_next.iter_mut().for_each(|h| scale_factors(h, &sums));
+        sums
+    }
+
+    /// Whether the new W and H are numbers that can be gone on with; if not, the fit has failed.
+    pub(super) fn next_in_range(&mut self) -> bool {
+        let parts = [&self.w_next, &self.h_next[0], &self.h_next[1]];
+        self.failed = !parts.iter().all(|part| in_range(part, self.unit));
+        if self.failed {
+            self.phase = Phase::Done;
+        }
+        !self.failed
+    }
+
+    /// Loadings without padding.
+    pub(super) fn entries(&self) -> usize {
+        self.w.len() / padded::<T>(self.params.k) * self.params.k
     }
 
     /// Starts factors anew that do nothing, a few times at most.
@@ -385,7 +432,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
         }
     }
 
-    fn share(&mut self) {
+    pub(super) fn share(&mut self) {
         let factors = padded::<T>(self.params.k);
         self.shared = with_loss!(self.params.loss, loss => loss.shared(&self.w, factors));
     }

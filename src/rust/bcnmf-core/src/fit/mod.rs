@@ -4,6 +4,7 @@
 //! budget, again and again, and may look at the model in between.
 
 mod full_batch;
+mod mini_batch;
 mod model;
 mod params;
 mod problem;
@@ -17,7 +18,7 @@ mod yardstick;
 
 pub use full_batch::FullBatch;
 pub use model::{Factors, HeldOut, Model, Record};
-pub use params::{Contrast, FitParams, Penalty, Scaling, Size, Steps};
+pub use params::{Batches, Contrast, FitParams, Penalty, Scaling, Size, Steps, Update};
 pub use problem::Problem;
 pub use project::{Projection, ProjectionParams};
 pub use restarts::{Outcome, Restarts};

@@ -135,6 +135,24 @@ impl Steps {
     }
 }
 
+/// Passes over the data in mini-batches of cells, in an order drawn anew for every pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batches {
+    /// Target cells of a batch, about: all batches are as large as each other, and the background is cut into as many.
+    pub size: usize,
+    /// When W moves.
+    pub update: Update,
+}
+
+/// When W moves in a fit by mini-batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// After every batch, from records of which old batches fade out: online, a good W after few passes.
+    Batch,
+    /// After every pass, from the sum of all records: the result of a full batch.
+    Pass,
+}
+
 /// Parameters of a fit. [`FitParams::check`] is called by the drivers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FitParams {
@@ -162,7 +180,10 @@ pub struct FitParams {
     /// background's mean profile: what bounds the objective from below (see [`crate::loss::poisson`]).
     /// Without meaning where the background is explained, and with mse.
     pub ambient: f64,
-    /// Entries that the fit does not see.
+    /// Mini-batches; `None` for the full batch. Then `maxit` counts passes over the data, and where W moves after
+    /// every batch, `tol` is the part by which a pass must lower the objective for another one to follow.
+    pub batches: Option<Batches>,
+    /// Entries that the fit does not see. Not with mini-batches.
     pub hold_out: Option<HoldOut>,
     /// Whether factors that do nothing are started anew in the first half of the sweeps. Never when
     /// another fit goes on, where entries are held out, nor with [`Scaling::Plain`].
@@ -185,6 +206,7 @@ impl FitParams {
             scaling: Scaling::Normalised,
             steps: Steps::ONE,
             ambient: 0.0,
+            batches: None,
             hold_out: None,
             revive: false,
         }
@@ -223,6 +245,13 @@ impl FitParams {
         })?;
         if let Some(hold_out) = self.hold_out {
             hold_out.check()?;
+            let batches = self.batches.map_or(0, |batches| batches.size);
+            within("batch size", batches, batches == 0, || {
+                "none where entries are held out".into()
+            })?;
+        }
+        if let Some(Batches { size, .. }) = self.batches {
+            within("batch size", size, size >= 1, || "at least 1".into())?;
         }
         if let Scaling::Plain { guard } = self.scaling {
             within("guard", guard, guard >= 0.0 && guard.is_finite(), || {

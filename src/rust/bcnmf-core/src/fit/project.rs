@@ -167,6 +167,7 @@ impl<T: Real> Driver for Projection<'_, T> {
             hold_out: None,
             yardsticks: Default::default(),
             ambient: &[],
+            order: [None; 2],
         };
         let (pass, data, h, h_next) = (&mut self.pass, &self.data, &self.h, &mut self.h_next);
         self.done = self.done

@@ -10,10 +10,21 @@ pub const FEATURES: usize = 120;
 
 /// Shared programs, and perhaps some that the target alone has and that hold `share` of every cell.
 pub fn planted(k_shared: usize, k_target: usize, share: f64, seed: u64) -> Simulated {
+    planted_in([250, 200], k_shared, k_target, share, seed)
+}
+
+/// The same in so many cells of target and background.
+pub fn planted_in(
+    [target, background]: [usize; 2],
+    k_shared: usize,
+    k_target: usize,
+    share: f64,
+    seed: u64,
+) -> Simulated {
     let simulation = Simulation {
         features: FEATURES,
-        target: 250,
-        background: 200,
+        target,
+        background,
         k_shared,
         k_target,
         share,
