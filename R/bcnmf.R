@@ -49,7 +49,7 @@
 #' Several starts are fitted side by side, as many as there are threads and (512 MB, or half of what the data take) memory for; what comes out does not depend on it.
 #'
 #' With `init = "nndsvd"` fits start from the singular vectors of the target (Boutsidis and Gallopoulos 2008), found by a randomised method (Halko, Martinsson and Tropp 2011)
-#' that keeps sparse data sparse and costs a few sweeps. Of each pair the larger non-negative part is taken, and raised to a random part of the feature's
+#' that keeps sparse data sparse, looks at 20 000 evenly spaced cells of each set at most, and costs a few sweeps. Of each pair the larger non-negative part is taken, and raised to a random part of the feature's
 #' share of all counts where it is less, which is all that seeds differ in. With `"poisson"` features are first scaled by the root of their share. With `k_target` the shared
 #' factors start from the background's singular vectors, the target-only ones from those of the target outside of their span. In our trials such
 #' starts were ahead of random ones for the first hundred sweeps and the seeds ended closer together; the best of ten random starts ended as low or a little lower.

@@ -122,3 +122,13 @@ test_that("objects pass init on", {
   fit <- bcnmf_model(few(seurat_object(), init = "nndsvd"))
   expect_identical(fit$init, "nndsvd")
 })
+
+test_that("of many cells evenly spaced ones are looked at", {
+  sim <- small_sim()
+  settings <- list(k = 3L, k_target = 1L, loss = "poisson", seed = 1:2)
+  data <- list(weight = 1, feature_mean = Matrix::rowMeans(sim$target), feature_mean_background = Matrix::rowMeans(sim$background))
+  few <- nndsvd_starts(some_cells(sim$target, 30), some_cells(sim$background, 30), settings, data)
+  all <- nndsvd_starts(sim$target, sim$background, settings, data)
+  expect_identical(nndsvd_starts(sim$target, sim$background, settings, data, most = 30), few)
+  expect_false(identical(few, all))
+})
