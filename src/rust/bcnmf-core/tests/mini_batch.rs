@@ -152,6 +152,37 @@ fn few_passes_come_near_the_full_batch_and_nearer_than_as_many_sweeps() {
     }
 }
 
+/// Going on from a fit keeps what it has found.
+#[test]
+fn a_fit_that_goes_on_in_batches_stays_near_its_start() {
+    for loss in [LossKind::Mse, LossKind::Poisson] {
+        let sim = planted_in([1000, 1], 4, 0, 0.0, 3);
+        let problem = Arc::new(Problem::new(counts(&sim.target, FEATURES), None).expect("valid"));
+        let full = FitParams {
+            maxit: 200,
+            tol: 0.0,
+            ..FitParams::new(4, loss)
+        };
+        let one = FitParams {
+            maxit: 1,
+            batches: batches(20, Update::Batch),
+            ..full.clone()
+        };
+        let last = |fit: &FullBatch<'_, f32>| fit.history()[fit.iteration()].target;
+        let from = fit::<f32>(&problem, &full, 1);
+        let start = Start::Factors(from.factors());
+        let mut on = FullBatch::<f32>::new(problem.clone(), one.clone(), &start).expect("valid");
+        assert!(on.advance(Instant::now() + Duration::from_secs(600)));
+        let (on, anew) = (last(&on), last(&fit::<f32>(&problem, &one, 1)));
+        let best = last(&from);
+        assert!(on < 1.02 * best, "{loss:?}: {on} {best}");
+        assert!(
+            on - best < 0.5 * (anew - best),
+            "{loss:?}: {on} {anew} {best}"
+        );
+    }
+}
+
 /// A feature of one cell in fifty is in few batches.
 #[test]
 fn what_the_first_batch_does_not_have_is_not_lost() {

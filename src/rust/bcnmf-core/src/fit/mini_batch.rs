@@ -56,7 +56,7 @@ pub(super) struct MiniBatch<T> {
     number: usize,
     /// Batches of this pass that are done.
     at: usize,
-    /// Of all passes.
+    /// Of all passes. A fit that goes on from another has one behind it: its W is not the first batch's to overturn.
     done: usize,
     /// Cells of target and background in the order of this pass.
     order: [Vec<u32>; 2],
@@ -97,7 +97,10 @@ impl<T: Real> MiniBatch<T> {
             },
             number,
             at: 0,
-            done: 0,
+            done: match start {
+                Start::Seed(_) | Start::Loadings(_) => 0,
+                Start::Factors(_) => number,
+            },
             order: cells.map(|cells| (0..cells as u32).collect()),
             h: Default::default(),
             h_next: Default::default(),
@@ -228,7 +231,7 @@ impl<T: Real> FullBatch<'_, T> {
         let first = work.done < work.number;
         let each = work.batches.update == Update::Batch;
         let steps = self.params.steps;
-        let mut job = match (each, first && self.fresh) {
+        let mut job = match (each, first) {
             (true, true) => self.job(FIRST.max(steps.first), true),
             (true, false) => self.job(AGAIN.max(steps.h), true),
             (false, true) => self.job(steps.first, true),
