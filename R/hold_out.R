@@ -51,8 +51,10 @@ comparison_settings <- function(sets, loss, masks, maxit, threads, verbose, seed
 }
 
 # Mean loss per held-out entry of both sets, masks x models (a data frame of k and k_target). After as many models as are `enough`, told the
-# losses so far, no more are fitted. `svd`: all start as target-only factors do, and not only those that have some. `look`: is shown every fit.
-held_out_losses <- function(x, y, models, settings, bar, call, svd = FALSE, enough = function(losses) FALSE, look = function(fit, model) NULL) {
+# losses so far, no more are fitted. `svd`: all start as target-only factors do, and not only those that have some. `look`: the loss that counts, told the fit, its model and mask, and how to fit
+# that model from other factors.
+held_out_losses <- function(x, y, models, settings, bar, call, svd = FALSE, enough = function(losses) FALSE,
+                            look = function(fit, model, mask, from) fit$both) {
   losses <- NULL
   settings$part <- hold_out_part(x, y)
   seeds <- settings$seed + seq_len(settings$masks) - 1
@@ -66,13 +68,13 @@ held_out_losses <- function(x, y, models, settings, bar, call, svd = FALSE, enou
       nndsvd_starts(x, y, start, look_at_data(x, y, start, call))
     }
     of_mask <- function(mask) {
-      fit <- held_out_fit(x, y, k, settings, contrast, seeds[mask], w = starts[mask], call = call)
-      look(fit, models[i, ])
+      held_out <- function(...) held_out_fit(x, y, k, settings, contrast, seeds[mask], ..., call = call)
+      loss <- look(held_out(w = starts[mask]), models[i, ], mask, function(factors) held_out(factors = factors))
       bar$update(list(
         share = (work[i] - (k + 5) * (1 - mask / settings$masks)) / sum(models$k + 5),
         status = sprintf("k = %d, k_target = %d, mask %d", k, models$k_target[i], mask)
       ))
-      fit$both
+      loss
     }
     losses <- cbind(losses, vapply(seq_len(settings$masks), of_mask, 0))
     if (enough(losses)) break

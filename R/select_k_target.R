@@ -10,7 +10,7 @@
 #' in somewhat different optima, and two halves of one set of blood cells differed by up to 0.19 %, where a response in all cells made 0.28 %, and simulated programs with 2 % of the counts 0.7 % or more.
 #'
 #' A fit without closed factors may find the programs of the target as well, as factors that the background leaves alone. Then closing them makes no difference to the loss, and says what they
-#' are. So as many as the background uses by less than a quarter of what the target does (`unused`, in the fits with `k_target = 0`) are closed at least, as long as that costs nothing.
+#' are. So they are also closed in that fit, which goes on then, and the better of both fits counts; and as many as the background uses by less than a quarter of what the target does (`unused`, in the fits with `k_target = 0`) are closed at least, as long as that costs nothing.
 #'
 #' `k` must be enough for all programs, those of the background among them. With fewer than that each factor is shared by several programs, closing one always costs, and
 #' `k_target = 0` is selected.
@@ -80,7 +80,17 @@ find_k_target <- function(x, y, k, k_target, settings, verbose, call) {
   matched <- !shares_nothing(shared)
   tried <- if (!is.null(k_target)) k_target else if (matched) seq_len(k) - 1L else 0L
   unused <- k
-  look <- function(fit, model) if (model$k_target == 0) unused <<- min(unused, sum(background_use(fit$factors) < least_use, na.rm = TRUE))
+  free <- list()
+  look <- function(fit, model, mask, from) {
+    if (model$k_target == 0) {
+      free[[mask]] <<- fit$factors
+      unused <<- min(unused, sum(background_use(fit$factors) < least_use, na.rm = TRUE))
+    } else if (length(free) && model$k_target <= unused) {
+      # what the background leaves alone can be closed as it is; a start of its own may be slower to get there
+      return(min(fit$both, from(least_used_last(free[[mask]]))$both))
+    }
+    fit$both
+  }
   # what is near the best may be followed by a better one, far from it the background has lost a program
   enough <- function(losses) {
     loss <- colMeans(losses)
@@ -102,6 +112,12 @@ find_k_target <- function(x, y, k, k_target, settings, verbose, call) {
 background_use <- function(factors) {
   share <- function(h) rowSums(h) / sum(h)
   share(factors$h_background) / share(factors$h)
+}
+
+# The factors that the background uses least in the places that are closed to it.
+least_used_last <- function(factors) {
+  order <- order(background_use(factors), decreasing = TRUE)
+  list(w = factors$w[, order, drop = FALSE], h = factors$h[order, , drop = FALSE], h_background = factors$h_background[order, , drop = FALSE])
 }
 
 # The fewest that are as good as the best, but not fewer than the background leaves unused by itself, or as near to that as is good.

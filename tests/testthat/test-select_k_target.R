@@ -186,3 +186,13 @@ test_that("where k is found too, a factor of the target's own is added that pred
   expect_identical(sum(fit$target_only), chosen(fit$k_targets))
   expect_same_model(fit, bcnmf(sim$target, sim$background, k = ncol(fit$w), k_target = sum(fit$target_only), loss = "poisson", maxit = 20, verbose = FALSE))
 })
+
+test_that("what the background leaves alone is closed, however slow a start of its own is", {
+  # by random numbers one in twenty such data sets: both programs are seen at once without closing, and after thirty sweeps not yet with it
+  sim <- simulate_contrast(500, 1000, 500, share = 0.15, depth = 3000, seed = 18)
+  found <- select_k_target(sim$target, sim$background, 8, 0:2, loss = "poisson", threads = 2, verbose = FALSE)
+  expect_identical(attr(found, "unused"), 2L)
+  expect_identical(chosen(found), 2L)
+  factors <- list(w = matrix(1:6, 2), h = diag(3), h_background = diag(c(1, 0, 5)))
+  expect_identical(least_used_last(factors), list(w = matrix(c(5L, 6L, 1:4), 2), h = diag(3)[c(3, 1, 2), ], h_background = diag(c(1, 0, 5))[c(3, 1, 2), ]))
+})
