@@ -3,6 +3,7 @@
 script <- sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))
 source(file.path(dirname(script), "common.R"))
 source(file.path(bench_dir, "process.R"))
+source(file.path(bench_dir, "quality_data.R"))
 
 args <- read_arguments(list(
   cells = "30000", losses = "poisson,mse", starts = "random,nndsvd", passes = "1,2,3,5", sweeps = 200, batch_size = 500,
@@ -18,11 +19,7 @@ draw <- function(cells, loss) {
     args$features, target, cells - target, k_shared = 18, k_target = 2, share = 0.1, depth = args$depth, loading_shape = args$loading_shape, seed = 1
   )[c("target", "background")]
   invisible(gc())
-  if (loss == "poisson") return(sim)
-  lapply(sim, function(x) {
-    x@x <- log1p(x@x / rep.int(Matrix::colSums(x), diff(x@p)) * 1e4)
-    x
-  })
+  if (loss == "poisson") sim else lapply(sim, log_normalise)
 }
 
 run <- function(sim, loss, start, ...) {

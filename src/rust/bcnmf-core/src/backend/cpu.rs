@@ -32,6 +32,10 @@ pub(crate) enum Set {
     Background = 1,
 }
 
+impl Set {
+    pub const BOTH: [Set; 2] = [Set::Target, Set::Background];
+}
+
 /// What is done with every cell of a pass.
 #[derive(Clone, Copy)]
 pub(crate) struct Job<'j, T> {
@@ -132,7 +136,7 @@ impl<T: Real> Pass<T> {
             stripes: Vec::new(),
             cells: 0,
         };
-        for (set, stripes) in [Set::Target, Set::Background].into_iter().zip(stripes) {
+        for (set, stripes) in Set::BOTH.into_iter().zip(stripes) {
             pass.cells += stripes.last().map_or(0, |last| last.end);
             pass.stripes.extend(stripes.into_iter().map(|cells| Stripe {
                 set,
@@ -152,7 +156,7 @@ impl<T: Real> Pass<T> {
     /// Back to the first cell, with so many places in each set, spread evenly over its stripes.
     pub fn resize(&mut self, cells: [usize; 2]) {
         self.cells = cells.iter().sum();
-        let stripes = [Set::Target, Set::Background].map(|set| self.records(set).len());
+        let stripes = Set::BOTH.map(|set| self.records(set).len());
         for (set, stripes) in stripes.into_iter().enumerate() {
             let even = even_ranges(cells[set], stripes);
             let mine = self.stripes.iter_mut().filter(|s| s.set as usize == set);

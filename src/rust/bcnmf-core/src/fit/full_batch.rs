@@ -227,11 +227,11 @@ impl<'a, T: Real> FullBatch<'a, T> {
             std::mem::swap(&mut self.h, &mut self.h_next);
             self.phase = Phase::Evaluate;
         } else {
-            self.record([Set::Target, Set::Background].map(|set| self.pass.sums(set)));
+            self.record(Set::BOTH.map(|set| self.pass.sums(set)));
             if self.phase == Phase::Sweep && !self.failed {
                 // Out of the fit and back in, as the records are read while the factors move.
                 let pass = std::mem::take(&mut self.pass);
-                let records = [Set::Target, Set::Background].map(|set| pass.records(set));
+                let records = Set::BOTH.map(|set| pass.records(set));
                 self.finish_sweep([&records[0], &records[1]]);
                 self.pass = pass;
             } else {

@@ -18,7 +18,7 @@ use super::w_step::w_step;
 use super::{Problem, correlation_distance};
 use crate::backend::{Pass, Set, Sums, even_ranges};
 use crate::loss::{Loss, LossKind, with_loss};
-use crate::matrix::Matrix;
+use crate::matrix::{MOST_STRIPES, Matrix};
 use crate::real::Real;
 use crate::stats::WStats;
 use crate::width::padded;
@@ -44,9 +44,6 @@ pub(super) const SETTLE: (usize, f64) = (20, 1e-3);
 
 /// Stored values a feature in a stripe of a batch, about: clearing and adding up its record costs as much as a few of them.
 const STRIPE: usize = 8;
-const MOST_STRIPES: usize = 32;
-
-const SETS: [Set; 2] = [Set::Target, Set::Background];
 
 /// Batches of a pass, and what came of them.
 pub(super) struct MiniBatch<T> {
@@ -179,7 +176,7 @@ impl<T: Real> MiniBatch<T> {
     fn add(&mut self, w: &[T], loss: LossKind, factors: usize) {
         let fresh = ((self.done + 2) as f64).powf(-FADING);
         let cells = self.cells().map(<[u32]>::len);
-        for (at, set) in SETS.into_iter().enumerate() {
+        for (at, set) in Set::BOTH.into_iter().enumerate() {
             let sums = self.pass.sums(set);
             self.sums[at].divergence += sums.divergence;
             self.sums[at].penalty += sums.penalty;

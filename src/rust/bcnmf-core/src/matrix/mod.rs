@@ -95,7 +95,7 @@ impl Matrix<'_> {
     }
 }
 
-const MOST_STRIPES: usize = 32;
+pub(crate) const MOST_STRIPES: usize = 32;
 
 fn partition_point(n: usize, below: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (0, n);
