@@ -20,12 +20,15 @@
 pub mod backend;
 pub mod error;
 pub mod fit;
+pub mod group;
 pub mod loss;
 pub mod matrix;
 pub mod real;
 pub mod simulate;
 pub mod stats;
 pub mod width;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 pub use error::Error;
 pub use fit::{Driver, FitParams, Model, Problem, Progress, Start};

@@ -1,15 +1,20 @@
 //! The two precisions of the arithmetic.
 
+use crate::backend::Compute;
+use crate::group::Each;
+use crate::loss::{ln_f32, ln_f64};
 use num_traits::{Float, NumAssign};
 use pulp::Simd;
-use pulp::bytemuck::{cast_slice, cast_slice_mut};
+use pulp::bytemuck::{self, cast_slice, cast_slice_mut};
 use std::fmt::Debug;
 use std::iter::Sum;
 
 /// `f32` or `f64`: the type that factors are stored and multiplied in.
 ///
 /// Sums that decide (divergences, column sums, stopping) are always accumulated in `f64`.
-pub trait Real: Float + NumAssign + Sum + Debug + Default + Send + Sync + 'static {
+pub trait Real:
+    Compute + Float + NumAssign + Sum + Debug + Default + Send + Sync + 'static
+{
     /// Smallest value a positive loading or coefficient is allowed to fall to. It keeps products of
     /// two of them above the subnormal numbers (slow, and unable to grow back).
     const FLOOR: Self;
@@ -20,8 +25,8 @@ pub trait Real: Float + NumAssign + Sum + Debug + Default + Send + Sync + 'stati
     const CEILING: Self;
     /// Added to denominators, far below [`Real::FLOOR`] squared.
     const TINY: Self;
-    /// Terms of the logarithm's power series that this precision is worth.
-    const LOG_TERMS: u32;
+    /// What a count costs where the fitted rate is zero, instead of ∞: the logarithm of the largest double.
+    const IMPOSSIBLE: Self;
     /// Entries that vectors over the factors are padded to a multiple of: 32 bytes.
     const LANES: usize;
     /// A vector register of the instruction set `S`; its size divides 32 bytes.
@@ -31,6 +36,8 @@ pub trait Real: Float + NumAssign + Sum + Debug + Default + Send + Sync + 'stati
     fn of(value: f64) -> Self;
     /// This value as a double, exactly.
     fn wide(self) -> f64;
+    /// Natural logarithm of a positive number, in operations that can be done side by side.
+    fn fast_ln(self) -> Self;
     /// A padded vector as registers.
     fn registers<S: Simd>(vector: &[Self]) -> &[Self::Register<S>];
     /// A padded vector as registers to write.
@@ -44,13 +51,26 @@ pub trait Real: Float + NumAssign + Sum + Debug + Default + Send + Sync + 'stati
         b: Self::Register<S>,
         c: Self::Register<S>,
     ) -> Self::Register<S>;
+    /// `a + b`.
+    fn plus<S: Simd>(simd: S, a: Self::Register<S>, b: Self::Register<S>) -> Self::Register<S>;
+    /// `x / (rate + guard)`, and 0 where the rate is 0: where it is, so is every product that this ratio is
+    /// multiplied with.
+    fn ratio<S: Simd>(
+        simd: S,
+        x: Self::Register<S>,
+        rate: Self::Register<S>,
+        guard: Self::Register<S>,
+    ) -> Self::Register<S>;
     /// Sum of a register's entries.
     fn sum_register<S: Simd>(simd: S, register: Self::Register<S>) -> Self;
+    /// The sum of each register's entries.
+    fn sum_registers<S: Simd>(simd: S, registers: &Each<Self::Register<S>>) -> Each<Self>;
 }
 
 /// The register operations of one precision by pulp's names.
 macro_rules! registers {
-    ($register:ident, $splat:ident, $multiply_add:ident, $sum:ident) => {
+    ($register:ident, $splat:ident, $multiply_add:ident, $add:ident, $div:ident,
+     $less:ident, $select:ident, $sum:ident) => {
         type Register<S: Simd> = S::$register;
         #[inline(always)]
         fn registers<S: Simd>(vector: &[Self]) -> &[S::$register] {
@@ -74,6 +94,21 @@ macro_rules! registers {
             simd.$multiply_add(a, b, c)
         }
         #[inline(always)]
+        fn plus<S: Simd>(simd: S, a: S::$register, b: S::$register) -> S::$register {
+            simd.$add(a, b)
+        }
+        #[inline(always)]
+        fn ratio<S: Simd>(
+            simd: S,
+            x: S::$register,
+            rate: S::$register,
+            guard: S::$register,
+        ) -> S::$register {
+            let zero = simd.$splat(0.0);
+            let ratio = simd.$div(x, simd.$add(rate, guard));
+            simd.$select(simd.$less(zero, rate), ratio, zero)
+        }
+        #[inline(always)]
         fn sum_register<S: Simd>(simd: S, register: S::$register) -> Self {
             simd.$sum(register)
         }
@@ -84,9 +119,30 @@ impl Real for f32 {
     const FLOOR: f32 = 1e-18;
     const CEILING: f32 = 1e9;
     const TINY: f32 = 1e-37;
-    const LOG_TERMS: u32 = 6;
+    const IMPOSSIBLE: f32 = 708.0;
     const LANES: usize = 8;
-    registers!(f32s, splat_f32s, mul_add_e_f32s, reduce_sum_f32s);
+    registers!(
+        f32s,
+        splat_f32s,
+        mul_add_e_f32s,
+        add_f32s,
+        div_f32s,
+        less_than_f32s,
+        select_f32s,
+        reduce_sum_f32s
+    );
+    #[inline(always)]
+    fn sum_registers<S: Simd>(simd: S, registers: &Each<S::f32s>) -> Each<f32> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx) = crate::x86::avx2(simd) {
+            return crate::x86::sum_f32(avx, bytemuck::cast(*registers));
+        }
+        registers.map(|register| simd.reduce_sum_f32s(register))
+    }
+    #[inline(always)]
+    fn fast_ln(self) -> f32 {
+        ln_f32(self)
+    }
     #[inline(always)]
     fn of(value: f64) -> f32 {
         value as f32
@@ -101,9 +157,30 @@ impl Real for f64 {
     const FLOOR: f64 = 1e-150;
     const CEILING: f64 = 1e75;
     const TINY: f64 = 1e-305;
-    const LOG_TERMS: u32 = 11;
+    const IMPOSSIBLE: f64 = 708.0;
     const LANES: usize = 4;
-    registers!(f64s, splat_f64s, mul_add_e_f64s, reduce_sum_f64s);
+    registers!(
+        f64s,
+        splat_f64s,
+        mul_add_e_f64s,
+        add_f64s,
+        div_f64s,
+        less_than_f64s,
+        select_f64s,
+        reduce_sum_f64s
+    );
+    #[inline(always)]
+    fn sum_registers<S: Simd>(simd: S, registers: &Each<S::f64s>) -> Each<f64> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(avx) = crate::x86::avx2(simd) {
+            return crate::x86::sum_f64(avx, bytemuck::cast(*registers));
+        }
+        registers.map(|register| simd.reduce_sum_f64s(register))
+    }
+    #[inline(always)]
+    fn fast_ln(self) -> f64 {
+        ln_f64(self)
+    }
     #[inline(always)]
     fn of(value: f64) -> f64 {
         value

@@ -19,10 +19,18 @@ pub fn padded<T: Real>(k: usize) -> usize {
 pub trait Width: Copy + Send + Sync {
     /// A vector over the factors.
     type Vector<T: Real>: AsRef<[T]> + AsMut<[T]>;
+    /// Rows of a store.
+    type Rows<'r, T: Real>: Rows<'r, T>;
+    /// Rows of a store, to write.
+    type RowsMut<'r, T: Real>: RowsMut<T>;
     /// Number of entries, padding included.
     fn size(self) -> usize;
     /// A vector of zeros.
     fn zeros<T: Real>(self) -> Self::Vector<T>;
+    /// A row-by-row store cut into its rows.
+    fn rows<T: Real>(self, store: &[T]) -> Self::Rows<'_, T>;
+    /// A row-by-row store cut into rows to write.
+    fn rows_mut<T: Real>(self, store: &mut [T]) -> Self::RowsMut<'_, T>;
     /// Entries of item `i` in a row-by-row store.
     #[inline(always)]
     fn row<T>(self, store: &[T], i: usize) -> &[T] {
@@ -35,12 +43,69 @@ pub trait Width: Copy + Send + Sync {
     }
 }
 
+/// The rows of a store: one look at its bounds a row.
+pub trait Rows<'r, T>: Copy {
+    /// Row `i`.
+    fn row(self, i: usize) -> &'r [T];
+}
+
+/// The rows of a store, to write.
+pub trait RowsMut<T> {
+    /// Row `i`.
+    fn row_mut(&mut self, i: usize) -> &mut [T];
+}
+
+impl<'r, T, const K: usize> Rows<'r, T> for &'r [[T; K]] {
+    #[inline(always)]
+    fn row(self, i: usize) -> &'r [T] {
+        &self[i]
+    }
+}
+
+impl<T, const K: usize> RowsMut<T> for &mut [[T; K]] {
+    #[inline(always)]
+    fn row_mut(&mut self, i: usize) -> &mut [T] {
+        &mut self[i]
+    }
+}
+
+/// Rows of a length that is not known to the compiler.
+#[derive(Clone, Copy, Debug)]
+pub struct DynamicRows<S> {
+    store: S,
+    size: usize,
+}
+
+impl<'r, T> Rows<'r, T> for DynamicRows<&'r [T]> {
+    #[inline(always)]
+    fn row(self, i: usize) -> &'r [T] {
+        &self.store[i * self.size..][..self.size]
+    }
+}
+
+impl<T> RowsMut<T> for DynamicRows<&mut [T]> {
+    #[inline(always)]
+    fn row_mut(&mut self, i: usize) -> &mut [T] {
+        &mut self.store[i * self.size..][..self.size]
+    }
+}
+
 /// A width known to the compiler.
 #[derive(Clone, Copy, Debug)]
 pub struct Fixed<const K: usize>;
 
 impl<const K: usize> Width for Fixed<K> {
     type Vector<T: Real> = [T; K];
+    type Rows<'r, T: Real> = &'r [[T; K]];
+    type RowsMut<'r, T: Real> = &'r mut [[T; K]];
+    #[inline(always)]
+    fn rows<T: Real>(self, store: &[T]) -> &[[T; K]] {
+        store.as_chunks().0
+    }
+    #[inline(always)]
+    fn rows_mut<T: Real>(self, store: &mut [T]) -> &mut [[T; K]] {
+        store.as_chunks_mut().0
+    }
     #[inline(always)]
     fn size(self) -> usize {
         K
@@ -60,6 +125,22 @@ pub struct Dynamic(
 
 impl Width for Dynamic {
     type Vector<T: Real> = Vec<T>;
+    type Rows<'r, T: Real> = DynamicRows<&'r [T]>;
+    type RowsMut<'r, T: Real> = DynamicRows<&'r mut [T]>;
+    #[inline(always)]
+    fn rows<T: Real>(self, store: &[T]) -> DynamicRows<&[T]> {
+        DynamicRows {
+            store,
+            size: self.0,
+        }
+    }
+    #[inline(always)]
+    fn rows_mut<T: Real>(self, store: &mut [T]) -> DynamicRows<&mut [T]> {
+        DynamicRows {
+            store,
+            size: self.0,
+        }
+    }
     #[inline(always)]
     fn size(self) -> usize {
         self.0
@@ -124,19 +205,14 @@ pub fn dot<S: Simd, T: Real>(simd: S, a: &[T], b: &[T]) -> T {
 /// Inner product accumulated in double.
 #[inline(always)]
 pub fn dot_wide<T: Real>(a: &[T], b: &[T]) -> f64 {
-    a.iter().zip(b).map(|(x, y)| x.wide() * y.wide()).sum()
-}
-
-/// `sum += scale * x` over the factors.
-#[inline(always)]
-pub fn add_scaled<S: Simd, T: Real>(simd: S, sum: &mut [T], scale: T, x: &[T]) {
-    let scale = T::splat(simd, scale);
-    for (sum, x) in T::registers_mut::<S>(sum)
-        .iter_mut()
-        .zip(T::registers::<S>(x))
-    {
-        *sum = T::multiply_add(simd, scale, *x, *sum);
+    // Padded vectors have no rest.
+    let mut lanes = [0.0; 4];
+    for (a, b) in a.as_chunks::<4>().0.iter().zip(b.as_chunks::<4>().0) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a.wide() * b.wide();
+        }
     }
+    (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
 }
 
 /// Sum of each factor over all items of a row-by-row store, in double and in order.
@@ -153,6 +229,7 @@ pub fn column_sums<T: Real>(items: &[T], factors: usize) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::group::add_scaled;
     use pulp::{Arch, WithSimd};
 
     #[test]

@@ -1,12 +1,11 @@
 //! CPU threads: a pass over all cells, in slices of time, with the same bits for any thread count.
 
+use super::work::Work;
 use crate::loss::{Basis, Control, Loss, LossKind, Yardstick, with_loss};
-use crate::matrix::{Cell, CellBuffer, HoldOut, Matrix};
+use crate::matrix::{CellBuffer, HoldOut, Matrix};
 use crate::real::Real;
 use crate::stats::WStats;
-use crate::width::{Width, with_width};
 use crate::{Error, Result};
-use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::ops::Range;
 use std::time::Instant;
@@ -27,7 +26,7 @@ pub fn pool(threads: usize) -> Result<rayon::ThreadPool> {
 
 /// The two data sets of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Set {
+pub enum Set {
     Target = 0,
     Background = 1,
 }
@@ -38,7 +37,7 @@ impl Set {
 
 /// What is done with every cell of a pass.
 #[derive(Clone, Copy)]
-pub(crate) struct Job<'j, T> {
+pub struct Job<'j, T> {
     pub loss: LossKind,
     pub basis: Basis<'j, T>,
     /// Padded number of factors.
@@ -70,7 +69,7 @@ struct Stripe<T> {
 
 /// What a pass measures: of the coefficients that came in, not of those that go out.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Sums {
+pub struct Sums {
     pub divergence: f64,
     /// `l1 Σh + l2 Σh²/2`.
     pub penalty: f64,
@@ -256,82 +255,20 @@ impl<T: Real> Stripe<T> {
                 ..(cells.end - self.cells.start) * job.factors;
             self.next = cells.end;
             let (h, h_next) = (&h[stored.clone()], &mut h_next[stored]);
-            for (at, j) in cells.enumerate() {
-                let cell = job.gather(&mut buffer, self.set, matrix, j);
-                let (stats, sums) = (&mut self.stats, &mut self.sums);
-                with_loss!(job.loss, loss => with_width!(job.factors, width => {
-                    let (h, h_next) = (width.row(h, at), width.row_mut(h_next, at));
-                    let yardstick = job.yardsticks[self.set as usize];
-                    Arch::new().dispatch(Work { job, loss, width, cell, yardstick, h, h_next, stats, sums })
-                }));
-            }
+            let yardstick = job.yardsticks[self.set as usize];
+            let (set, stats, sums) = (self.set, &mut self.stats, &mut self.sums);
+            T::compute(Work {
+                job,
+                set,
+                matrix,
+                cells,
+                buffer: &mut buffer,
+                yardstick,
+                h,
+                h_next,
+                stats,
+                sums,
+            });
         }
-    }
-}
-
-impl<T: Real> Job<'_, T> {
-    fn gather<'b>(
-        &self,
-        buffer: &'b mut CellBuffer<T>,
-        set: Set,
-        matrix: &Matrix<'_>,
-        place: usize,
-    ) -> Cell<'b, T> {
-        let j = self.order[set as usize].map_or(place, |order| order[place] as usize);
-        let background = set == Set::Background;
-        let masked = self
-            .hold_out
-            .map(|h| h.features(matrix.rows(), background, j));
-        let ambient = match set {
-            Set::Background => self.ambient.get(j).copied(),
-            Set::Target => None,
-        };
-        buffer.gather(matrix, j, self.scale, masked, ambient.unwrap_or_default())
-    }
-}
-
-/// The work on one cell, compiled once for every instruction set that pulp knows.
-struct Work<'c, T, L, K> {
-    job: &'c Job<'c, T>,
-    loss: L,
-    width: K,
-    cell: Cell<'c, T>,
-    yardstick: Yardstick<'c, T>,
-    h: &'c [T],
-    h_next: &'c mut [T],
-    stats: &'c mut WStats<T>,
-    sums: &'c mut Sums,
-}
-
-impl<T: Real, L: Loss, K: Width> WithSimd for Work<'_, T, L, K> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Work {
-            loss, width, cell, ..
-        } = self;
-        let Job { basis, control, .. } = *self.job;
-        // A copy that nothing else can point to stays in registers.
-        let mut copy = width.zeros::<T>();
-        let h = copy.as_mut();
-        h.copy_from_slice(self.h);
-        if control.l1 > T::zero() || control.l2 > T::zero() {
-            for &h in h.iter() {
-                self.sums.penalty +=
-                    (control.l1.wide() + 0.5 * control.l2.wide() * h.wide()) * h.wide();
-            }
-        }
-        if control.steps == 0 {
-            self.sums.held_out += loss.held_out(simd, width, basis, cell, h, self.yardstick);
-            self.sums.n_held_out += cell.masked.len();
-        }
-        let divergence = loss.h_step(simd, width, basis, cell, h, &control);
-        // Rounding can leave less than nothing; `max` would turn NaN into 0 as well.
-        self.sums.divergence += if divergence < 0.0 { 0.0 } else { divergence };
-        if self.job.stats {
-            loss.w_stats(simd, width, basis, cell, h, self.stats);
-        }
-        self.h_next.copy_from_slice(h);
     }
 }

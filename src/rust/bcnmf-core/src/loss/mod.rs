@@ -10,6 +10,8 @@ mod log_sum;
 pub mod mse;
 pub mod poisson;
 
+pub(crate) use log_sum::{ln_f32, ln_f64};
+
 use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
@@ -177,7 +179,8 @@ pub trait Loss: Copy + Send + Sync {
 /// nothing, becomes or stays exactly zero.
 #[inline(always)]
 pub(crate) fn floored<T: Real>(new: T, old: T, numerator: T, floor: T) -> T {
-    if new < floor && old > T::zero() && numerator > T::zero() {
+    // Without branches, for loops over registers.
+    if (new < floor) & (old > T::zero()) & (numerator > T::zero()) {
         floor
     } else {
         new
@@ -200,15 +203,43 @@ pub(crate) fn update_cell<T: Real>(
     denominator: &[T],
     control: &Control<T>,
 ) -> bool {
-    let (mut largest, mut change) = (T::zero(), T::zero());
     let [l1, l2, guard] = [control.l1, control.l2, control.guard].map(T::wide);
+    let looks = control.tolerance > T::zero();
+    let (mut largest, mut change) = (T::zero(), T::zero());
+    for ((h, p), q) in chunks(h)
+        .zip(numerator.as_chunks().0)
+        .zip(denominator.as_chunks().0)
+    {
+        let old = *h;
+        update_few(loss, h, p, q, [l1, l2, guard], control.floor);
+        if looks {
+            for (&new, &old) in h.iter().zip(&old) {
+                change = change.max((new - old).abs());
+                largest = largest.max(new);
+            }
+        }
+    }
+    looks && change <= control.tolerance * largest
+}
+
+/// Padded vectors have no rest.
+#[inline(always)]
+fn chunks<T>(vector: &mut [T]) -> impl Iterator<Item = &mut [T; 4]> {
+    vector.as_chunks_mut().0.iter_mut()
+}
+
+#[inline(always)]
+fn update_few<T: Real>(
+    loss: impl Loss,
+    h: &mut [T; 4],
+    numerator: &[T; 4],
+    denominator: &[T; 4],
+    [l1, l2, guard]: [f64; 3],
+    floor: T,
+) {
     for ((h, &p), &q) in h.iter_mut().zip(numerator).zip(denominator) {
         // In double: one rounding a step instead of three, at no cost beside the products.
         let new = T::of(loss.update(h.wide(), p.wide(), q.wide(), l1, l2, guard));
-        let new = floored(new, *h, p, control.floor);
-        change = change.max((new - *h).abs());
-        largest = largest.max(new);
-        *h = new;
+        *h = floored(new, *h, p, floor);
     }
-    change <= control.tolerance * largest
 }

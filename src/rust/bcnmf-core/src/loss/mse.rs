@@ -5,11 +5,13 @@
 //! count have in these is taken off again.
 
 use super::{Basis, Control, Loss, Yardstick, not_negative, update_cell};
+use crate::group::{GROUP, Groups, add_rows, add_scaled, add_to_rows, rows_of, total};
 use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
-use crate::width::{Width, add_scaled, dot, dot_wide};
-use pulp::Simd;
+use crate::width::{Dynamic, RowsMut, Width, dot, dot_wide};
+use pulp::{Scalar, Simd};
+use rayon::prelude::*;
 
 /// The squared error.
 #[derive(Clone, Copy, Debug)]
@@ -17,9 +19,22 @@ pub struct Mse;
 
 impl Loss for Mse {
     fn shared<T: Real>(self, w: &[T], factors: usize) -> Vec<T> {
+        // Parts of a fixed size, added in order: the same bits for any number of threads.
+        let parts: Vec<Vec<f64>> = w
+            .par_chunks(ROWS * factors)
+            .map(|rows| {
+                let mut gram = vec![0.0; factors * factors];
+                for row in rows.chunks_exact(factors) {
+                    add_outer(Scalar, Dynamic(factors), &mut gram, row);
+                }
+                gram
+            })
+            .collect();
         let mut gram = vec![0.0; factors * factors];
-        for row in w.chunks_exact(factors) {
-            add_outer(&mut gram, row);
+        for part in &parts {
+            gram.iter_mut()
+                .zip(part)
+                .for_each(|(sum, part)| *sum += part);
         }
         gram.into_iter().map(T::of).collect()
     }
@@ -67,10 +82,12 @@ impl Loss for Mse {
         h: &[T],
         stats: &mut WStats<T>,
     ) {
-        for (i, x) in cell.entries() {
-            add_scaled(simd, width.row_mut(&mut stats.numerator, i), x, h);
+        let mut numerator = width.rows_mut(&mut stats.numerator);
+        let mut groups = Groups::new(cell.index, cell.value);
+        while let Some((index, x)) = groups.take() {
+            add_to_rows(simd, &mut numerator, &index, &x, h);
         }
-        add_outer(&mut stats.denominator, h);
+        add_outer(simd, width, &mut stats.denominator, h);
         for &i in cell.masked {
             let fit = dot(simd, width.row(basis.w, i as usize), h);
             add_scaled(simd, width.row_mut(&mut stats.masked, i as usize), fit, h);
@@ -130,13 +147,19 @@ fn sums_and_squares<S: Simd, T: Real, K: Width>(
     w: &[T],
     cell: Cell<'_, T>,
 ) -> (K::Vector<T>, f64) {
-    let mut sums = width.zeros::<T>();
-    let mut squares = 0.0;
-    for (i, x) in cell.entries() {
-        add_scaled(simd, sums.as_mut(), x, width.row(w, i));
-        squares += x.wide() * x.wide();
+    let (mut sums, mut others) = (width.zeros::<T>(), width.zeros::<T>());
+    let mut squares = [0.0; GROUP];
+    let w = width.rows(w);
+    let mut groups = Groups::new(cell.index, cell.value);
+    while let Some((index, x)) = groups.take() {
+        let rows = rows_of(w, &index);
+        add_rows(simd, [sums.as_mut(), others.as_mut()], &x, &rows);
+        for (sum, x) in squares.iter_mut().zip(x) {
+            *sum += x.wide() * x.wide();
+        }
     }
-    (sums, squares)
+    add_scaled(simd, sums.as_mut(), T::one(), others.as_ref());
+    (sums, total(squares))
 }
 
 /// `WᵀW h` over the features that count.
@@ -162,11 +185,20 @@ fn gram_times<S: Simd, T: Real, K: Width>(
     product
 }
 
+/// Rows of one parallel task.
+const ROWS: usize = 512;
+
+/// `gram += v vᵀ`, in double.
 #[inline(always)]
-fn add_outer<T: Real>(gram: &mut [f64], v: &[T]) {
-    for (row, &a) in gram.chunks_exact_mut(v.len()).zip(v) {
-        for (sum, &b) in row.iter_mut().zip(v) {
-            *sum += a.wide() * b.wide();
+fn add_outer<S: Simd, T: Real, K: Width>(simd: S, width: K, gram: &mut [f64], v: &[T]) {
+    let mut wide = width.zeros::<f64>();
+    for (wide, v) in wide.as_mut().iter_mut().zip(v) {
+        *wide = v.wide();
+    }
+    let mut rows = width.rows_mut(gram);
+    for (k, &v) in wide.as_ref().iter().enumerate() {
+        if v > 0.0 {
+            add_scaled(simd, rows.row_mut(k), v, wide.as_ref());
         }
     }
 }

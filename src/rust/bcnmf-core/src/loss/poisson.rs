@@ -21,12 +21,13 @@
 //!
 //! `ε = 0` is the published objective.
 
-use super::log_sum::{CHUNK, Chunk};
+use super::log_sum::LogSum;
 use super::{Basis, Control, Loss, Yardstick, not_negative, update_cell};
+use crate::group::{Each, GROUP, Groups, add_scaled, add_to_rows, dots, ratios, rows_of};
 use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
-use crate::width::{Width, add_scaled, column_sums, dot, dot_wide};
+use crate::width::{Width, column_sums, dot, dot_wide};
 use pulp::Simd;
 
 /// The Poisson log-likelihood, up to a constant.
@@ -54,26 +55,26 @@ impl Loss for Poisson {
     ) -> f64 {
         let mut denominator = width.zeros::<T>();
         denominator.as_mut().copy_from_slice(basis.shared);
-        let mut total = basis.ambient_total(cell);
+        let mut rates = basis.ambient_total(cell);
         if !cell.masked.is_empty() {
             for &i in cell.masked {
                 let row = width.row(basis.w, i as usize);
                 add_scaled(simd, denominator.as_mut(), -T::one(), row);
-                total -= basis.ambient_rate(cell, i as usize).wide();
+                rates -= basis.ambient_rate(cell, i as usize).wide();
             }
             not_negative(denominator.as_mut());
         }
-        total += dot_wide(denominator.as_ref(), h);
-        let (mut numerator, deviance) = sums_and_deviance(simd, width, basis, cell, h);
+        rates += dot_wide(denominator.as_ref(), h);
+        let (mut numerator, deviance) = sums(simd, width, basis, cell, h, true);
         for step in 0..control.steps {
             if step > 0 {
-                numerator = sums(simd, width, basis, cell, h);
+                numerator = sums(simd, width, basis, cell, h, false).0;
             }
             if update_cell(self, h, numerator.as_ref(), denominator.as_ref(), control) {
                 break;
             }
         }
-        total + deviance
+        rates + deviance
     }
 
     fn denominator_len(self, factors: usize) -> usize {
@@ -90,9 +91,13 @@ impl Loss for Poisson {
         h: &[T],
         stats: &mut WStats<T>,
     ) {
-        for (i, x) in cell.entries() {
-            let r = ratio(x, rate(simd, width, basis, cell, i, h), basis.guard);
-            add_scaled(simd, width.row_mut(&mut stats.numerator, i), r, h);
+        let w = width.rows(basis.w);
+        let mut numerator = width.rows_mut(&mut stats.numerator);
+        let mut groups = Groups::new(cell.index, cell.value);
+        while let Some((index, x)) = groups.take() {
+            let rows = rows_of(w, &index);
+            let r = ratios_to_fit(simd, basis, cell, &index, &x, &rows, h);
+            add_to_rows(simd, &mut numerator, &index, &r, h);
         }
         for (sum, &h) in stats.denominator.iter_mut().zip(h) {
             *sum += h.wide();
@@ -117,23 +122,22 @@ impl Loss for Poisson {
         h: &[T],
         yardstick: Yardstick<'_, T>,
     ) -> f64 {
-        let mut sum = 0.0;
-        let mut chunk = Chunk::neutral();
-        let total = dot_wide(basis.shared, h) + basis.ambient_total(cell);
-        let total = T::of(SMOOTHING * total);
-        for (at, (i, x)) in cell.held_out().enumerate() {
-            let fitted = rate(simd, width, basis, cell, i, h);
-            let rate = T::of(1.0 - SMOOTHING) * fitted + total * yardstick.profile[i];
-            let weight = yardstick.weight[i];
-            sum += (weight * rate).wide();
-            (chunk.x[at % CHUNK], chunk.ratio[at % CHUNK]) =
-                (weight * x, ratio(x, rate, basis.guard));
-            if at % CHUNK == CHUNK - 1 {
-                sum += chunk.sum();
-                chunk = Chunk::neutral();
+        let (mut rates, mut terms) = (0.0, LogSum::new());
+        let total_rate = dot_wide(basis.shared, h) + basis.ambient_total(cell);
+        let smooth = T::of(SMOOTHING * total_rate);
+        for (index, held) in cell.masked.chunks(GROUP).zip(cell.held.chunks(GROUP)) {
+            let [mut value, mut at, mut rates_at] = [[T::zero(); GROUP]; 3];
+            for (e, (&i, &x)) in index.iter().zip(held).enumerate() {
+                let i = i as usize;
+                let fitted = rate(simd, width, basis, cell, i, h);
+                let rate = T::of(1.0 - SMOOTHING) * fitted + smooth * yardstick.profile[i];
+                let weight = yardstick.weight[i];
+                rates += (weight * rate).wide();
+                (value[e], at[e], rates_at[e]) = (weight * x, x, rate);
             }
+            terms.add(&value, &ratios(simd, &at, &rates_at, basis.guard));
         }
-        sum + chunk.sum()
+        rates + terms.total()
     }
 
     /// The ratios are to the rates of one W.
@@ -167,8 +171,7 @@ impl Loss for Poisson {
     }
 }
 
-/// `Wᵀ(x/λ)` of one cell. Returned by value: sums that are later taken one by one through the same
-/// variable would be kept in memory here, and wait for it at every entry.
+/// `Wᵀ(x/λ)` of one cell and, if wanted, `Σ x log(x/λ) − x`.
 #[inline(always)]
 fn sums<S: Simd, T: Real, K: Width>(
     simd: S,
@@ -176,41 +179,43 @@ fn sums<S: Simd, T: Real, K: Width>(
     basis: Basis<'_, T>,
     cell: Cell<'_, T>,
     h: &[T],
-) -> K::Vector<T> {
-    let mut sums = width.zeros::<T>();
-    for (i, x) in cell.entries() {
-        let r = ratio(x, rate(simd, width, basis, cell, i, h), basis.guard);
-        add_scaled(simd, sums.as_mut(), r, width.row(basis.w, i));
-    }
-    sums
-}
-
-/// [`sums`], and `Σ x log(x/λ) − x`.
-#[inline(always)]
-fn sums_and_deviance<S: Simd, T: Real, K: Width>(
-    simd: S,
-    width: K,
-    basis: Basis<'_, T>,
-    cell: Cell<'_, T>,
-    h: &[T],
+    deviance: bool,
 ) -> (K::Vector<T>, f64) {
     let mut sums = width.zeros::<T>();
-    let mut deviance = 0.0;
-    let mut entries = cell.entries();
-    loop {
-        let mut chunk = Chunk::neutral();
-        let mut taken = 0;
-        for (at, (i, x)) in (0..CHUNK).zip(entries.by_ref()) {
-            let r = ratio(x, rate(simd, width, basis, cell, i, h), basis.guard);
-            (chunk.x[at], chunk.ratio[at]) = (x, r);
-            add_scaled(simd, sums.as_mut(), r, width.row(basis.w, i));
-            taken = at + 1;
+    let mut logs = LogSum::new();
+    let w = width.rows(basis.w);
+    let mut groups = Groups::new(cell.index, cell.value);
+    while let Some((index, x)) = groups.take() {
+        let rows = rows_of(w, &index);
+        let r = ratios_to_fit(simd, basis, cell, &index, &x, &rows, h);
+        for (&row, &r) in rows.iter().zip(&r) {
+            add_scaled(simd, sums.as_mut(), r, row);
         }
-        deviance += chunk.sum();
-        if taken < CHUNK {
-            return (sums, deviance);
+        if deviance {
+            logs.add(&x, &r);
         }
     }
+    (sums, logs.total())
+}
+
+/// `x / λ` of a group of entries.
+#[inline(always)]
+fn ratios_to_fit<S: Simd, T: Real>(
+    simd: S,
+    basis: Basis<'_, T>,
+    cell: Cell<'_, T>,
+    index: &Each<u32>,
+    x: &Each<T>,
+    rows: &Each<&[T]>,
+    h: &[T],
+) -> Each<T> {
+    let mut rates = dots(simd, rows, h);
+    if !basis.ambient.is_empty() {
+        for (rate, &i) in rates.iter_mut().zip(index) {
+            *rate += basis.ambient_rate(cell, i as usize);
+        }
+    }
+    ratios(simd, x, &rates, basis.guard)
 }
 
 /// The rate of one entry: what the factors say, and what is there without them.
@@ -242,15 +247,5 @@ impl<T: Real> Basis<'_, T> {
         self.ambient
             .get(i)
             .map_or(T::zero(), |&share| share * cell.ambient)
-    }
-}
-
-/// `x / λ`. Where λ is zero so is every product this ratio is multiplied with.
-#[inline(always)]
-fn ratio<T: Real>(x: T, rate: T, guard: T) -> T {
-    if rate > T::zero() {
-        x / (rate + guard)
-    } else {
-        T::zero()
     }
 }

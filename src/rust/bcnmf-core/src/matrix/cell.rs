@@ -3,6 +3,7 @@
 
 use super::{Matrix, with_columns};
 use crate::real::Real;
+use pulp::bytemuck::cast_slice;
 
 /// One cell as a loss sees it.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +38,7 @@ impl<'c, T: Real> Cell<'c, T> {
 
 /// Room for one cell, used again for the next.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct CellBuffer<T> {
+pub struct CellBuffer<T> {
     index: Vec<u32>,
     value: Vec<T>,
     masked: Vec<u32>,
@@ -46,14 +47,15 @@ pub(crate) struct CellBuffer<T> {
 
 impl<T: Real> CellBuffer<T> {
     /// Gathers cell `j`; values are multiplied by `scale`.
-    pub fn gather(
-        &mut self,
-        matrix: &Matrix<'_>,
+    #[inline(always)]
+    pub fn gather<'c>(
+        &'c mut self,
+        matrix: &'c Matrix<'_>,
         j: usize,
         scale: f64,
         masked: Option<impl Iterator<Item = u32>>,
         ambient: T,
-    ) -> Cell<'_, T> {
+    ) -> Cell<'c, T> {
         self.index.clear();
         self.value.clear();
         self.masked.clear();
@@ -62,9 +64,17 @@ impl<T: Real> CellBuffer<T> {
             self.masked.extend(masked);
             self.held.resize(self.masked.len(), T::zero());
         }
-        with_columns!(matrix, block => self.fill(super::Columns::column(block, j), scale));
+        let mut index = None;
+        with_columns!(matrix, block => {
+            match super::Columns::stored(block, j) {
+                Some((rows, values)) if self.masked.is_empty() && self.convert(values, scale) => {
+                    index = Some(cast_slice(rows));
+                }
+                _ => self.fill(super::Columns::column(block, j), scale),
+            }
+        });
         Cell {
-            index: &self.index,
+            index: index.unwrap_or(&self.index),
             value: &self.value,
             masked: &self.masked,
             held: &self.held,
@@ -72,8 +82,21 @@ impl<T: Real> CellBuffer<T> {
         }
     }
 
+    /// All values of a cell that has no zeros among them; false if it has.
+    #[inline(always)]
+    fn convert(&mut self, values: &[f64], scale: f64) -> bool {
+        self.value.resize(values.len(), T::zero());
+        let mut zeros = 0;
+        for (out, &x) in self.value.iter_mut().zip(values) {
+            zeros += u64::from(x == 0.0);
+            *out = T::of(x * scale);
+        }
+        zeros == 0
+    }
+
     #[inline(always)]
     fn fill(&mut self, column: impl Iterator<Item = (usize, f64)>, scale: f64) {
+        self.value.clear();
         if self.masked.is_empty() {
             for (i, x) in column {
                 self.index.push(i as u32);

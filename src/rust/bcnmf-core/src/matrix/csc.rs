@@ -52,6 +52,15 @@ impl<'a> Csc<'a> {
             .map_err(|(_, _, _, e)| corrupt(e.to_string()))?;
         Ok(Csc { view })
     }
+
+    #[inline(always)]
+    fn slots(&self, j: usize) -> (&[i32], &[f64]) {
+        let range = self.stored_before(j)..self.stored_before(j + 1);
+        (
+            &self.view.indices()[range.clone()],
+            &self.view.data()[range],
+        )
+    }
 }
 
 impl Columns for Csc<'_> {
@@ -63,14 +72,16 @@ impl Columns for Csc<'_> {
     }
     #[inline(always)]
     fn column(&self, j: usize) -> impl Iterator<Item = (usize, f64)> + Clone {
-        let range = self.stored_before(j)..self.stored_before(j + 1);
-        let index = &self.view.indices()[range.clone()];
-        let value = &self.view.data()[range];
+        let (index, value) = self.slots(j);
         index
             .iter()
             .zip(value)
             .map(|(&i, &x)| (i as usize, x))
             .filter(|&(_, x)| x != 0.0)
+    }
+    #[inline(always)]
+    fn stored(&self, j: usize) -> Option<(&[i32], &[f64])> {
+        Some(self.slots(j))
     }
     #[inline(always)]
     fn stored_before(&self, j: usize) -> usize {

@@ -29,6 +29,10 @@ pub trait Columns: Sync {
     fn columns(&self) -> usize;
     /// The non-zero entries of cell `j`, by increasing feature.
     fn column(&self, j: usize) -> impl Iterator<Item = (usize, f64)> + Clone;
+    /// Features and values of cell `j` as they are stored, if they are; zeros may be among them.
+    fn stored(&self, _j: usize) -> Option<(&[i32], &[f64])> {
+        None
+    }
     /// Upper bound of the non-zero entries in cells before `j`.
     fn stored_before(&self, j: usize) -> usize;
 }

@@ -1,0 +1,150 @@
+//! Products with several entries of a cell at a time.
+//!
+//! One entry's product with a row of `W` is a few multiplications and then a sum across a vector register, a
+//! division and a broadcast, each of which waits for the one before. Of [`GROUP`] entries, sums and
+//! divisions are taken side by side.
+//!
+//! No loop over registers may be in a closure: pulp's operations are compiled for an instruction set in the
+//! function that they are inlined into, and closures are functions of their own.
+
+use crate::real::Real;
+use crate::width::{Rows, RowsMut};
+use pulp::Simd;
+
+/// Entries that are worked on together.
+pub const GROUP: usize = 8;
+
+/// One number for each entry of a group.
+pub type Each<T> = [T; GROUP];
+
+/// The rows of a group's features.
+#[inline(always)]
+pub fn rows_of<'r, T: Real>(rows: impl Rows<'r, T>, index: &Each<u32>) -> Each<&'r [T]> {
+    let mut all: Each<&[T]> = [&[]; GROUP];
+    for (row, &i) in all.iter_mut().zip(index) {
+        *row = rows.row(i as usize);
+    }
+    all
+}
+
+/// `⟨row, h⟩` for each row of a group.
+#[inline(always)]
+pub fn dots<S: Simd, T: Real>(simd: S, rows: &Each<&[T]>, h: &[T]) -> Each<T> {
+    let mut parts = [T::splat(simd, T::zero()); GROUP];
+    let h = T::registers::<S>(h);
+    for (part, row) in parts.iter_mut().zip(rows) {
+        for (&w, &h) in T::registers::<S>(row).iter().zip(h) {
+            *part = T::multiply_add(simd, w, h, *part);
+        }
+    }
+    T::sum_registers(simd, &parts)
+}
+
+/// [`Real::ratio`] of each entry of a group.
+#[inline(always)]
+pub fn ratios<S: Simd, T: Real>(simd: S, x: &Each<T>, rates: &Each<T>, guard: T) -> Each<T> {
+    let mut ratios = [T::zero(); GROUP];
+    let guard = T::splat(simd, guard);
+    let given = T::registers::<S>(x).iter().zip(T::registers::<S>(rates));
+    for (ratio, (&x, &rate)) in T::registers_mut::<S>(&mut ratios).iter_mut().zip(given) {
+        *ratio = T::ratio(simd, x, rate, guard);
+    }
+    ratios
+}
+
+/// `sum += scale · row`.
+#[inline(always)]
+pub fn add_scaled<S: Simd, T: Real>(simd: S, sum: &mut [T], scale: T, row: &[T]) {
+    let scale = T::splat(simd, scale);
+    for (sum, &row) in T::registers_mut::<S>(sum)
+        .iter_mut()
+        .zip(T::registers::<S>(row))
+    {
+        *sum = T::multiply_add(simd, scale, row, *sum);
+    }
+}
+
+/// `sums += Σ scale · row` over a group, alternating between two sums: each addition to one waits for the one before.
+#[inline(always)]
+pub fn add_rows<S: Simd, T: Real>(
+    simd: S,
+    sums: [&mut [T]; 2],
+    scale: &Each<T>,
+    rows: &Each<&[T]>,
+) {
+    let [even, odd] = sums;
+    for e in (0..GROUP).step_by(2) {
+        add_scaled(simd, even, scale[e], rows[e]);
+        add_scaled(simd, odd, scale[e + 1], rows[e + 1]);
+    }
+}
+
+/// `row_i += scale_i h` for the features of a group.
+#[inline(always)]
+pub fn add_to_rows<S: Simd, T: Real>(
+    simd: S,
+    rows: &mut impl RowsMut<T>,
+    index: &Each<u32>,
+    scale: &Each<T>,
+    h: &[T],
+) {
+    for (&i, &scale) in index.iter().zip(scale) {
+        add_scaled(simd, rows.row_mut(i as usize), scale, h);
+    }
+}
+
+/// The features and values of a cell, a group at a time; the last group is filled up with values of zero at the
+/// first feature.
+pub struct Groups<'c, T> {
+    index: &'c [Each<u32>],
+    value: &'c [Each<T>],
+    last: (Each<u32>, Each<T>),
+    at: usize,
+    end: usize,
+}
+
+impl<'c, T: Real> Groups<'c, T> {
+    /// The groups of one cell.
+    #[inline(always)]
+    pub fn new(index: &'c [u32], value: &'c [T]) -> Self {
+        let n = index.len();
+        let (index, index_rest) = index.as_chunks::<GROUP>();
+        let (value, value_rest) = value.as_chunks::<GROUP>();
+        let mut last = ([0; GROUP], [T::zero(); GROUP]);
+        for (e, (&i, &x)) in index_rest.iter().zip(value_rest).enumerate() {
+            (last.0[e], last.1[e]) = (i, x);
+        }
+        Groups {
+            index,
+            value,
+            last,
+            at: 0,
+            end: n.div_ceil(GROUP),
+        }
+    }
+
+    /// The next group.
+    #[inline(always)]
+    pub fn take(&mut self) -> Option<(Each<u32>, Each<T>)> {
+        if self.at == self.end {
+            return None;
+        }
+        let group = match (self.index.get(self.at), self.value.get(self.at)) {
+            (Some(&index), Some(&value)) => (index, value),
+            _ => self.last,
+        };
+        self.at += 1;
+        Some(group)
+    }
+}
+
+/// The sum over a group.
+#[inline(always)]
+pub fn total(terms: Each<f64>) -> f64 {
+    const HALF: usize = GROUP / 2;
+    let mut four = [0.0; HALF];
+    for e in 0..HALF {
+        four[e] = terms[e] + terms[e + HALF];
+    }
+    (four[0] + four[2]) + (four[1] + four[3])
+}
