@@ -148,3 +148,90 @@ pub fn total(terms: Each<f64>) -> f64 {
     }
     (four[0] + four[2]) + (four[1] + four[3])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::width::{Width, padded, with_width};
+    use pulp::{Arch, Scalar, WithSimd};
+
+    /// Small whole numbers, of which sums are exact in any order.
+    fn numbers<T: Real>(n: usize, from: usize) -> Vec<T> {
+        (0..n).map(|i| T::of(((i * 7 + from) % 5) as f64)).collect()
+    }
+
+    struct Products<'a, T> {
+        rows: &'a [T],
+        size: usize,
+    }
+
+    impl<T: Real> WithSimd for Products<'_, T> {
+        type Output = ();
+        fn with_simd<S: Simd>(self, simd: S) {
+            let index = [3, 0, 0, 5, 1, 2, 9, 3];
+            let (h, x) = (numbers::<T>(self.size, 1), [T::of(2.0); GROUP]);
+            with_width!(self.size, width => {
+                let rows = rows_of(width.rows(self.rows), &index);
+                let products = dots(simd, &rows, &h);
+                let mut sums = [numbers::<T>(self.size, 2), vec![T::zero(); self.size]];
+                let [even, odd] = &mut sums;
+                add_rows(simd, [even, odd], &x, &rows);
+                let mut changed = self.rows.to_vec();
+                add_to_rows(simd, &mut width.rows_mut(&mut changed), &index, &x, &h);
+                for k in 0..self.size {
+                    let all: T = index.iter().map(|&i| self.rows[i as usize * self.size + k]).sum();
+                    let want = T::of(((k * 7 + 2) % 5) as f64) + T::of(2.0) * all;
+                    assert_eq!(sums[0][k] + sums[1][k], want);
+                    // The first row is there twice, the fifth not at all.
+                    assert_eq!(changed[k], self.rows[k] + T::of(4.0) * h[k]);
+                    assert_eq!(changed[4 * self.size + k], self.rows[4 * self.size + k]);
+                }
+                for (&i, product) in index.iter().zip(products) {
+                    let row = &self.rows[i as usize * self.size..][..self.size];
+                    let want: T = row.iter().zip(&h).map(|(&a, &b)| a * b).sum();
+                    assert_eq!(product, want);
+                }
+            });
+            let rates = [0.0, 1.0, 4.0, 0.5, 0.0, 8.0, 2.0, 1.0].map(T::of);
+            let r = ratios(simd, &x, &rates, T::TINY).map(T::wide);
+            assert_eq!(r, [0.0, 2.0, 0.5, 4.0, 0.0, 0.25, 1.0, 2.0]);
+        }
+    }
+
+    fn products_agree<T: Real>() {
+        for k in [1, 3, 5, 9, 13, 20, 24, 31, 33, 64, 100] {
+            let size = padded::<T>(k);
+            let rows = &numbers::<T>(10 * size, 3);
+            Arch::new().dispatch(Products { rows, size });
+            Products { rows, size }.with_simd(Scalar);
+        }
+    }
+
+    #[test]
+    fn products_agree_at_every_width_and_precision() {
+        products_agree::<f32>();
+        products_agree::<f64>();
+    }
+
+    #[test]
+    fn groups_hold_every_entry_once() {
+        for n in 0..30u32 {
+            let index: Vec<u32> = (0..n).collect();
+            let value: Vec<f64> = index.iter().map(|&i| f64::from(i + 1)).collect();
+            let mut groups = Groups::new(&index, &value);
+            let (mut seen, mut zeros) = (Vec::new(), 0);
+            while let Some((index, value)) = groups.take() {
+                for (i, x) in index.into_iter().zip(value) {
+                    if x > 0.0 {
+                        seen.push(i);
+                        assert_eq!(x, f64::from(i + 1));
+                    } else {
+                        zeros += 1;
+                    }
+                }
+            }
+            assert_eq!(seen, index);
+            assert!(zeros < GROUP);
+        }
+    }
+}
