@@ -8,7 +8,7 @@
 //! function that they are inlined into, and closures are functions of their own.
 
 use crate::real::Real;
-use crate::width::{Rows, RowsMut};
+use crate::width::{Rows, RowsMut, sum_lanes};
 use pulp::Simd;
 
 /// Entries that are worked on together.
@@ -146,7 +146,7 @@ pub fn total(terms: Each<f64>) -> f64 {
     for e in 0..HALF {
         four[e] = terms[e] + terms[e + HALF];
     }
-    (four[0] + four[2]) + (four[1] + four[3])
+    sum_lanes(four)
 }
 
 #[cfg(test)]

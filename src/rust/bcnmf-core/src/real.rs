@@ -25,8 +25,6 @@ pub trait Real:
     const CEILING: Self;
     /// Added to denominators, far below [`Real::FLOOR`] squared.
     const TINY: Self;
-    /// What a count costs where the fitted rate is zero, instead of ∞: the logarithm of the largest double.
-    const IMPOSSIBLE: Self;
     /// Entries that vectors over the factors are padded to a multiple of: 32 bytes.
     const LANES: usize;
     /// A vector register of the instruction set `S`; its size divides 32 bytes.
@@ -51,8 +49,6 @@ pub trait Real:
         b: Self::Register<S>,
         c: Self::Register<S>,
     ) -> Self::Register<S>;
-    /// `a + b`.
-    fn plus<S: Simd>(simd: S, a: Self::Register<S>, b: Self::Register<S>) -> Self::Register<S>;
     /// `x / (rate + guard)`, and 0 where the rate is 0: where it is, so is every product that this ratio is
     /// multiplied with.
     fn ratio<S: Simd>(
@@ -67,10 +63,10 @@ pub trait Real:
     fn sum_registers<S: Simd>(simd: S, registers: &Each<Self::Register<S>>) -> Each<Self>;
 }
 
-/// The register operations of one precision by pulp's names.
+/// The register operations of one precision, by pulp's names and ours.
 macro_rules! registers {
     ($register:ident, $splat:ident, $multiply_add:ident, $add:ident, $div:ident,
-     $less:ident, $select:ident, $sum:ident) => {
+     $less:ident, $select:ident, $sum:ident, $sum_avx2:ident, $ln:ident) => {
         type Register<S: Simd> = S::$register;
         #[inline(always)]
         fn registers<S: Simd>(vector: &[Self]) -> &[S::$register] {
@@ -94,10 +90,6 @@ macro_rules! registers {
             simd.$multiply_add(a, b, c)
         }
         #[inline(always)]
-        fn plus<S: Simd>(simd: S, a: S::$register, b: S::$register) -> S::$register {
-            simd.$add(a, b)
-        }
-        #[inline(always)]
         fn ratio<S: Simd>(
             simd: S,
             x: S::$register,
@@ -112,6 +104,18 @@ macro_rules! registers {
         fn sum_register<S: Simd>(simd: S, register: S::$register) -> Self {
             simd.$sum(register)
         }
+        #[inline(always)]
+        fn sum_registers<S: Simd>(simd: S, registers: &Each<S::$register>) -> Each<Self> {
+            #[cfg(target_arch = "x86_64")]
+            if let Some(avx) = crate::x86::avx2(simd) {
+                return crate::x86::$sum_avx2(avx, bytemuck::cast(*registers));
+            }
+            registers.map(|register| simd.$sum(register))
+        }
+        #[inline(always)]
+        fn fast_ln(self) -> Self {
+            $ln(self)
+        }
     };
 }
 
@@ -119,7 +123,6 @@ impl Real for f32 {
     const FLOOR: f32 = 1e-18;
     const CEILING: f32 = 1e9;
     const TINY: f32 = 1e-37;
-    const IMPOSSIBLE: f32 = 708.0;
     const LANES: usize = 8;
     registers!(
         f32s,
@@ -129,20 +132,10 @@ impl Real for f32 {
         div_f32s,
         less_than_f32s,
         select_f32s,
-        reduce_sum_f32s
+        reduce_sum_f32s,
+        sum_f32,
+        ln_f32
     );
-    #[inline(always)]
-    fn sum_registers<S: Simd>(simd: S, registers: &Each<S::f32s>) -> Each<f32> {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(avx) = crate::x86::avx2(simd) {
-            return crate::x86::sum_f32(avx, bytemuck::cast(*registers));
-        }
-        registers.map(|register| simd.reduce_sum_f32s(register))
-    }
-    #[inline(always)]
-    fn fast_ln(self) -> f32 {
-        ln_f32(self)
-    }
     #[inline(always)]
     fn of(value: f64) -> f32 {
         value as f32
@@ -157,7 +150,6 @@ impl Real for f64 {
     const FLOOR: f64 = 1e-150;
     const CEILING: f64 = 1e75;
     const TINY: f64 = 1e-305;
-    const IMPOSSIBLE: f64 = 708.0;
     const LANES: usize = 4;
     registers!(
         f64s,
@@ -167,20 +159,10 @@ impl Real for f64 {
         div_f64s,
         less_than_f64s,
         select_f64s,
-        reduce_sum_f64s
+        reduce_sum_f64s,
+        sum_f64,
+        ln_f64
     );
-    #[inline(always)]
-    fn sum_registers<S: Simd>(simd: S, registers: &Each<S::f64s>) -> Each<f64> {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(avx) = crate::x86::avx2(simd) {
-            return crate::x86::sum_f64(avx, bytemuck::cast(*registers));
-        }
-        registers.map(|register| simd.reduce_sum_f64s(register))
-    }
-    #[inline(always)]
-    fn fast_ln(self) -> f64 {
-        ln_f64(self)
-    }
     #[inline(always)]
     fn of(value: f64) -> f64 {
         value

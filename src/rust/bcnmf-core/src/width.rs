@@ -212,7 +212,13 @@ pub fn dot_wide<T: Real>(a: &[T], b: &[T]) -> f64 {
             *lane += a.wide() * b.wide();
         }
     }
-    (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
+    sum_lanes(lanes)
+}
+
+/// The sum of four that were added up side by side, as a vector register's is taken.
+#[inline(always)]
+pub fn sum_lanes([a, b, c, d]: [f64; 4]) -> f64 {
+    (a + c) + (b + d)
 }
 
 /// Sum of each factor over all items of a row-by-row store, in double and in order.

@@ -255,7 +255,6 @@ impl<T: Real> Stripe<T> {
                 ..(cells.end - self.cells.start) * job.factors;
             self.next = cells.end;
             let (h, h_next) = (&h[stored.clone()], &mut h_next[stored]);
-            let yardstick = job.yardsticks[self.set as usize];
             let (set, stats, sums) = (self.set, &mut self.stats, &mut self.sums);
             T::compute(Work {
                 job,
@@ -263,7 +262,6 @@ impl<T: Real> Stripe<T> {
                 matrix,
                 cells,
                 buffer: &mut buffer,
-                yardstick,
                 h,
                 h_next,
                 stats,

@@ -1,7 +1,7 @@
 //! What is done with a cell, compiled for every instruction set and common number of factors.
 
 use super::cpu::{Job, Set, Sums};
-use crate::loss::{Loss, Yardstick, with_loss};
+use crate::loss::{Loss, with_loss};
 use crate::matrix::{Cell, CellBuffer, Matrix};
 use crate::real::Real;
 use crate::stats::WStats;
@@ -17,7 +17,6 @@ pub struct Work<'c, T> {
     /// Places of the pass.
     pub cells: Range<usize>,
     pub buffer: &'c mut CellBuffer<T>,
-    pub yardstick: Yardstick<'c, T>,
     /// Coefficients of these cells, and where they go.
     pub h: &'c [T],
     pub h_next: &'c mut [T],
@@ -108,7 +107,8 @@ impl<T: Real> Work<'_, T> {
             }
         }
         if control.steps == 0 {
-            self.sums.held_out += loss.held_out(simd, width, basis, cell, h, self.yardstick);
+            let yardstick = self.job.yardsticks[self.set as usize];
+            self.sums.held_out += loss.held_out(simd, width, basis, cell, h, yardstick);
             self.sums.n_held_out += cell.masked.len();
         }
         let divergence = loss.h_step(simd, width, basis, cell, h, &control);

@@ -3,9 +3,13 @@
 
 use crate::group::{Each, GROUP};
 use crate::real::Real;
+use crate::width::sum_lanes;
 
 /// Groups that are summed at a time: enough for the compiler to make a loop over registers of it.
 const GROUPS: usize = 4;
+
+/// What a count costs where the fitted rate is zero, instead of ∞: the logarithm of the largest double.
+const IMPOSSIBLE: f64 = 708.0;
 
 /// Values and their ratios to the fitted rates, waiting to be summed.
 pub(super) struct LogSum<T> {
@@ -27,7 +31,7 @@ impl<T: Real> LogSum<T> {
     }
 
     /// Adds `x log r − x` of each entry of a group. A ratio of zero stands for a rate of zero: such a value
-    /// is impossible under the model and costs `x` times [`Real::IMPOSSIBLE`] instead of ∞.
+    /// is impossible under the model and costs `x` times [`IMPOSSIBLE`] instead of ∞.
     #[inline(always)]
     pub fn add(&mut self, x: &Each<T>, ratio: &Each<T>) {
         self.x[self.waiting] = *x;
@@ -53,7 +57,7 @@ impl<T: Real> LogSum<T> {
             let log = if ratio > T::zero() {
                 ratio.fast_ln()
             } else {
-                T::IMPOSSIBLE
+                T::of(IMPOSSIBLE)
             };
             *term = x * (log - T::one());
         }
@@ -63,7 +67,7 @@ impl<T: Real> LogSum<T> {
                 *lane += term.wide();
             }
         }
-        self.sum += (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+        self.sum += sum_lanes(lanes);
         self.x = [[T::zero(); GROUP]; GROUPS];
         self.waiting = 0;
     }
@@ -145,6 +149,6 @@ mod tests {
         }
         let mut sum = LogSum::<f64>::new();
         sum.add(&[1.0; GROUP], &[0.0; GROUP]);
-        assert_eq!(sum.total(), (f64::IMPOSSIBLE - 1.0) * GROUP as f64);
+        assert_eq!(sum.total(), (IMPOSSIBLE - 1.0) * GROUP as f64);
     }
 }
