@@ -35,21 +35,22 @@
 #' A weak contrast strength is not always a gain, and with few factors it can blur a program that plain NMF finds. `vignette("get-started", package = "bcnmf")` compares the two ways.
 #'
 #' `D` is the sum of squared errors (`"mse"`) or the generalised Kullback-Leibler divergence, the Poisson deviance halved (`"poisson"`).
-#' All updates are multiplicative and minimise a majoriser. After each update the columns of `w` are rescaled to sum to 1, which changes
+#' All updates minimise a majoriser. After each update the columns of `w` are rescaled to sum to 1, which changes
 #' no product. A feature that is zero in the whole target gets zero loadings, unless a background that is explained has it.
 #'
 #' Penalties are free of the data's unit and size: a strength of 1 is about as strong as the data term is for
 #' a typical entry. `L1` pulls small entries towards 0, `L2` large ones.
 #'
 #' The same input and `seed` give the same bits with any number of `threads` on one kind of processor, and R's own random numbers are never touched.
-#' Multiplicative updates converge slowly, so a sweep takes several of them where they are cheap (Gillis and Glineur 2012): five steps of `h` and five
-#' of `w` with `"mse"`, two and one with `"poisson"`. None of them can go uphill, and where the fit settles does not depend on how many
-#' they are. Some hundred sweeps are normal.
+#' Multiplicative updates converge slowly, so a sweep takes several steps where they are cheap (Gillis and Glineur 2012): five of `h` and five
+#' of `w` with `"mse"`, two and one with `"poisson"`. With `"mse"` several steps are passes of coordinate descent, which sets one coefficient after another to its best
+#' value (Hsieh and Dhillon 2011) and goes much further than as many multiplicative steps; what a contrast adds for `w` is concave, and replaced by its tangent before each pass. (`w` of online mini-batches,
+#' and `h` of cells with held-out entries, take multiplicative steps.) No step can go uphill, and `steps = 1` is the published algorithm. Some hundred sweeps are normal.
 #'
 #' Several starts are fitted side by side, as many as there are threads and (512 MB, or half of what the data take) memory for; what comes out does not depend on it.
 #'
 #' With `init = "nndsvd"` fits start from the singular vectors of the target (Boutsidis and Gallopoulos 2008), found by a randomised method (Halko, Martinsson and Tropp 2011)
-#' that keeps sparse data sparse, looks at 20 000 evenly spaced cells of each set at most, and costs a few sweeps. Of each pair the larger non-negative part is taken, and raised to a random part of the feature's
+#' that keeps sparse data sparse, looks at 5 000 evenly spaced cells of each set at most, and costs a few sweeps. Of each pair the larger non-negative part is taken, and raised to a random part of the feature's
 #' share of all counts where it is less, which is all that seeds differ in. With `"poisson"` features are first scaled by the root of their share. With `k_target` the shared
 #' factors start from the background's singular vectors, the target-only ones from those of the target outside of their span. In our trials such
 #' starts were ahead of random ones for the first hundred sweeps and the seeds ended closer together; the best of ten random starts ended as low or a little lower.
@@ -101,7 +102,8 @@
 #' @param precision `"single"` is about twice as fast, `"double"` for a reference. Sums that decide are in double either way.
 #' @param threads number of threads. By default the option `bcnmf.threads`, else all that the machine gives (two under `R CMD check`).
 #' @param verbose show a progress bar? By default the option `bcnmf.verbose`, else only in interactive use.
-#' @param steps steps of `h` and of `w` in a sweep, one or two whole numbers; `NULL` for what suits the loss. `steps = 1` is the algorithm as published.
+#' @param steps steps of `h` and of `w` in a sweep, one or two whole numbers; `NULL` for what suits the loss. `steps = 1` is the algorithm as published, with
+#'   `"mse"` more are passes of coordinate descent (see details).
 #'   With `"poisson"`, `w` takes one step in any case.
 #' @param ambient with `alpha` or `beta` and `"poisson"`: the part of a background cell's counts that is taken as ambient, there in the background's
 #'   mean profile without any factor. It keeps a strong contrast bounded; 0 is the published objective. See Details.
@@ -116,6 +118,8 @@
 #'   Halko, Martinsson and Tropp (2011), Finding structure with randomness: probabilistic algorithms for constructing approximate matrix decompositions.
 #'   Mairal, Bach, Ponce and Sapiro (2010), Online learning for matrix factorization and sparse coding.
 #'   Cappé and Moulines (2009), On-line expectation-maximization algorithm for latent data models.
+#'   Hsieh and Dhillon (2011), Fast coordinate descent methods with variable selection for non-negative matrix factorization.
+#'
 #'   Gillis and Glineur (2012), Accelerated multiplicative updates and hierarchical ALS algorithms for nonnegative matrix factorization.
 #' @seealso [summary()][summary.bcnmf] and [biplot()][biplot.bcnmf] to read a model, [contrast()], [top_features()],
 #'   [predict()][predict.bcnmf] for new cells, [simulate_contrast()] for data with known programs.

@@ -8,7 +8,7 @@ nndsvd_spare <- 8
 # Starting w for every seed, from checked data and what the core tells of them. The seeds share one decomposition and differ in what fills its zeros.
 # They are filled high: what starts near zero takes many sweeps to leave it, and fits end in poorer optima.
 # Of more than `most` cells of a set evenly spaced ones are looked at: all would cost time and memory, and tell a start nothing new.
-nndsvd_starts <- function(x, y, settings, data, most = 20000) {
+nndsvd_starts <- function(x, y, settings, data, most = 5000) {
   x <- some_cells(x, most)
   y <- some_cells(y, most)
   explained <- !is.null(y) && data$weight > 0

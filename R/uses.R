@@ -1,6 +1,6 @@
 # Uses of factors by cells, the common currency of target and background.
 
-# Multiplicative updates never reach 0: without a floor, as part of a factor's largest use, cells that do not
+# Multiplicative updates never reach 0, and others stop at a floor: without a floor, as part of a factor's largest use, cells that do not
 # use the factor would be ranked by noise.
 use_floor <- 1e-9
 

@@ -180,9 +180,10 @@ test_that("penalties do what they say, free of the data's unit", {
   sparse <- run(L1 = c(0, 0.5))
   expect_gt(mean(sparse$h < 1e-6), mean(plain$h < 1e-6))
   expect_gt(sparse$divergence[["target"]], plain$divergence[["target"]])
+  expect_warning(run(L1 = 0.2), "dead.*bcnmf3", class = "bcnmf_warning")
   for (L in list(list(L1 = 0.2), list(L2 = 0.2))) {
-    expect_warning(one <- do.call(run, L), "dead.*bcnmf3", class = "bcnmf_warning")
-    expect_warning(other <- do.call(run, c(scale = 1024, L)), "dead", class = "bcnmf_warning")
+    one <- suppressWarnings(do.call(run, L))
+    other <- suppressWarnings(do.call(run, c(scale = 1024, L)))
     expect_equal(other$w, one$w, tolerance = 1e-9)
     expect_equal(other$d, one$d * 1024, tolerance = 1e-9)
   }

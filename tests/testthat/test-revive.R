@@ -11,7 +11,8 @@ test_that("dead and duplicate starting factors are started anew", {
     usual <- bcnmf(sim$target, k = 4, loss = loss, seed = 1:3)
     expect_identical(usual$restarts$revived, c(0, 0, 0))
     expect_silent(fit <- bcnmf(sim$target, k = 4, loss = loss, init = list(zero, equal)))
-    expect_true(all(fit$restarts$revived >= c(1, 2)))
+    # coordinate descent (mse) parts equal columns by itself
+    expect_true(all(fit$restarts$revived >= if (loss == "mse") c(1, 0) else c(1, 2)))
     expect_true(all(fit$restarts$objective < 1.01 * max(usual$restarts$objective)))
     expect_true(all(best_cosine(fit$w, sim$w) > 0.95))
     expect_identical(fit$dead, character())
@@ -26,7 +27,7 @@ test_that("factors that stay dead or double are warned about, listed and printed
   w[, 4] <- w[, 3]
   # too few sweeps to start any anew
   expect_warning(
-    expect_warning(fit <- bcnmf(sim$target, k = 4, init = w, maxit = 4), "factors that do nothing.*dead.*bcnmf4.*duplicate", class = "bcnmf_warning"),
+    expect_warning(fit <- bcnmf(sim$target, k = 4, init = w, maxit = 4, steps = 1), "factors that do nothing.*dead.*bcnmf4.*duplicate", class = "bcnmf_warning"),
     NA
   )
   expect_identical(fit$dead, "bcnmf4")

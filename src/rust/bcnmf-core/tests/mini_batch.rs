@@ -146,7 +146,9 @@ fn few_passes_come_near_the_full_batch_and_nearer_than_as_many_sweeps() {
                 let [full, online, short] = [&full, &online, &short].map(target);
                 let said = format!("{loss:?} {contrast:?} {seed}: {full} {online} {short}");
                 assert!(online < 1.2 * full, "{said}");
-                assert!(online - full < 0.1 * (short - full), "{said}");
+                // Sweeps by coordinate descent get further than others.
+                let part = if loss == LossKind::Mse { 0.5 } else { 0.1 };
+                assert!(online - full < part * (short - full), "{said}");
             }
         }
     }

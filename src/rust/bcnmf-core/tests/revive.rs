@@ -70,7 +70,11 @@ fn zero_and_equal_columns_become_factors_of_their_own() {
         ] {
             let start = bad_start(from, to);
             let (model, outcome) = fit(&sim, None, params(loss), start.clone(), 2);
-            assert!(outcome.revived >= to.len(), "{from:?} {to:?}");
+            // Coordinate descent parts equal columns by itself: one takes over before the next is looked at.
+            let stuck = loss == LossKind::Poisson || from.is_none();
+            if stuck {
+                assert!(outcome.revived >= to.len(), "{from:?} {to:?}");
+            }
             let found = matches(&sim.w, &model.w, FEATURES);
             assert!(
                 found.iter().all(|c| *c >= 0.95),
@@ -86,7 +90,8 @@ fn zero_and_equal_columns_become_factors_of_their_own() {
                 ..params(loss)
             };
             let (_, without) = fit(&sim, None, without, start.clone(), 2);
-            assert!(without.revived == 0 && without.objective() > 1.05 * want);
+            assert_eq!(without.revived, 0);
+            assert_eq!(without.objective() > 1.05 * want, stuck);
             // The objective hardly rises when a factor is started anew.
             let steps = outcome.history.windows(2);
             let rise = steps

@@ -2,7 +2,7 @@
 //! share with them: a fit's state, its history, its end.
 
 use super::mini_batch::{MiniBatch, SETTLE};
-use super::params::within;
+use super::params::{Update, within};
 use super::revive::{is_time, revive};
 use super::start::{drop_empty_features, in_range};
 use super::w_step::{WControl, scale_factors, w_step};
@@ -146,6 +146,9 @@ impl<'a, T: Real> FullBatch<'a, T> {
             loss: params.loss,
             factors,
             steps: params.steps.w,
+            descend: params
+                .batches
+                .is_none_or(|batches| batches.update == Update::Pass),
             weight: params.weight,
             l1: w_penalty.l1,
             l2: w_penalty.l2,

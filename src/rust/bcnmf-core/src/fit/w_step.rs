@@ -1,5 +1,6 @@
 //! The W step: from summed records to new loadings, the same for every loss and weight.
 
+use crate::loss::mse::{Mse, descend_row};
 use crate::loss::{Loss, LossKind, floored, not_negative, with_loss};
 use crate::real::Real;
 use crate::stats::WStats;
@@ -13,6 +14,9 @@ pub(crate) struct WControl {
     pub factors: usize,
     /// Steps from the same records, where these allow more than one.
     pub steps: usize,
+    /// Whether several steps are passes of coordinate descent. Not from records of few cells, whose noise they
+    /// would follow as far as it goes.
+    pub descend: bool,
     /// Signed background weight.
     pub weight: f64,
     pub l1: f64,
@@ -42,11 +46,8 @@ pub(crate) fn w_step<T: Real>(
     let masked = records
         .iter()
         .any(|r| r.iter().any(|r| !r.masked.is_empty()));
-    let steps = if !masked && with_loss!(control.loss, loss => loss.lasting()) {
-        control.steps
-    } else {
-        1
-    };
+    let lasting = with_loss!(control.loss, loss => loss.lasting());
+    let steps = if lasting && !masked { control.steps } else { 1 };
     let denominators = records.map(|records| {
         let mut sum = records
             .first()
@@ -58,6 +59,7 @@ pub(crate) fn w_step<T: Real>(
         }
         sum
     });
+    let convex = (steps > 1 && control.descend).then(|| convex_part(&denominators, control.weight));
     w_next
         .par_chunks_mut(ROWS * factors)
         .enumerate()
@@ -82,24 +84,74 @@ pub(crate) fn w_step<T: Real>(
                             .for_each(|(sum, part)| *sum += part.wide());
                     }
                 }
-                for _ in 0..steps {
-                    for ((denominator, records), [_, q]) in
-                        denominators.iter().zip(records).zip(&mut sums)
-                    {
-                        if !denominator.is_empty() {
-                            with_loss!(control.loss, loss => loss.denominator(denominator, &row, q));
+                if let Some(convex) = &convex {
+                    descend(&mut row, &mut sums, [convex, &denominators[1]], control);
+                } else {
+                    for _ in 0..steps {
+                        for ((denominator, records), [_, q]) in
+                            denominators.iter().zip(records).zip(&mut sums)
+                        {
+                            if !denominator.is_empty() {
+                                with_loss!(control.loss, loss => loss.denominator(denominator, &row, q));
+                            }
+                            if masked {
+                                take_off(q, records, at);
+                            }
                         }
-                        if masked {
-                            take_off(q, records, at);
-                        }
+                        update_row(&mut row, &sums, control);
                     }
-                    update_row(&mut row, &sums, control);
                 }
                 out.iter_mut()
                     .zip(&row)
                     .for_each(|(out, &w)| *out = T::of(w));
             }
         });
+}
+
+/// The quadratic part of the objective in one feature's loadings that is convex: of the target, and of a background
+/// that is explained.
+fn convex_part([target, background]: &[Vec<f64>; 2], weight: f64) -> Vec<f64> {
+    let mut convex = target.clone();
+    if weight > 0.0 {
+        convex
+            .iter_mut()
+            .zip(background)
+            .for_each(|(sum, gram)| *sum += weight * gram);
+    }
+    convex
+}
+
+/// Passes of coordinate descent over one feature's loadings. What is concave in them, the part of a background that
+/// is contrasted, is replaced by its tangent at the point where a pass starts: each pass goes downhill.
+fn descend(
+    row: &mut [f64],
+    [[px, pull], [py, tangent]]: &mut [[Vec<f64>; 2]; 2],
+    [convex, background]: [&[f64]; 2],
+    control: WControl,
+) {
+    let WControl {
+        weight,
+        l1,
+        l2,
+        guard,
+        ..
+    } = control;
+    let contrast = (-weight).max(0.0);
+    let range = [control.floor.max(f64::MIN_POSITIVE), control.ceiling];
+    px.iter_mut()
+        .zip(&*py)
+        .for_each(|(p, y)| *p += weight.max(0.0) * y);
+    py.iter_mut().for_each(|y| *y *= contrast);
+    for _ in 0..control.steps {
+        pull.copy_from_slice(px);
+        if contrast > 0.0 && !background.is_empty() {
+            Mse.denominator(background, row, tangent);
+            pull.iter_mut()
+                .zip(&*tangent)
+                .for_each(|(p, t)| *p += contrast * t);
+        }
+        descend_row(row, convex, [pull, py], [l1, l2], guard, range);
+    }
 }
 
 /// Takes what entries that do not count would add off the denominator of the feature whose loadings start at `at`.

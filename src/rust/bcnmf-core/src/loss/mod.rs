@@ -1,6 +1,6 @@
 //! The losses: one file each, all behind [`Loss`].
 //!
-//! Every step is multiplicative and minimises a majoriser of its objective at the current point
+//! A step is multiplicative (several of mse: coordinate descent, see [`mse`]) and minimises a majoriser of its objective at the current point
 //! (MM), so for fixed `W` an H step cannot increase `D`, and for fixed `H` a W step cannot increase
 //! `F = D(X ‖ W H_X) + s · D(Y ‖ W H_Y)`, whatever the sign of `s`: the parts of `F` that are concave
 //! in `W` are replaced by their tangents, and the linear parts with a negative sign move to the

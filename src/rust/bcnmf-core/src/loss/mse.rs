@@ -1,15 +1,16 @@
 //! Squared error, `D = ‖X − W H‖²`.
 //!
-//! H ∘ (WᵀX) / (WᵀW H) and W ∘ (X Hᵀ) / (W H Hᵀ): Lee & Seung 2001; with contrast, arXiv 2602.22387.
+//! One step: H ∘ (WᵀX) / (WᵀW H) and W ∘ (X Hᵀ) / (W H Hᵀ), Lee & Seung 2001; with contrast, arXiv 2602.22387.
+//! Several steps: passes of coordinate descent, Hsieh & Dhillon 2011, on the quadratic that the contrast's tangent leaves.
 //! Nothing of the size of X is formed: zeros enter through `WᵀW` and `H Hᵀ`, and what entries that do not
 //! count have in these is taken off again.
 
-use super::{Basis, Control, Loss, Yardstick, not_negative, update_cell};
+use super::{Basis, Control, Loss, Yardstick, floored, not_negative, update_cell};
 use crate::group::{GROUP, Groups, add_rows, add_scaled, add_to_rows, rows_of, total};
 use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
-use crate::width::{Dynamic, RowsMut, Width, dot, dot_wide};
+use crate::width::{Dynamic, Rows, RowsMut, Width, dot, dot_wide};
 use pulp::{Scalar, Simd};
 use rayon::prelude::*;
 
@@ -57,6 +58,11 @@ impl Loss for Mse {
         if divergence < squares * T::epsilon().wide().sqrt() {
             divergence = residual_squares(width, basis.w, cell, h);
         }
+        if control.steps > 1 && cell.masked.is_empty() {
+            descend(simd, width, basis.shared, h, [wx, gh], control);
+            return divergence;
+        }
+        // Cells with entries that do not count have each a Gram matrix of its own, which is not formed.
         for step in 0..control.steps {
             if step > 0 {
                 gh = gram_times(simd, width, basis, cell.masked, h);
@@ -160,6 +166,81 @@ fn sums_and_squares<S: Simd, T: Real, K: Width>(
     }
     add_scaled(simd, sums.as_mut(), T::one(), others.as_ref());
     (sums, total(squares))
+}
+
+/// Several steps at once: passes of coordinate descent over a cell's coefficients, each of which is set to its best
+/// value given the others. As cheap as multiplicative steps and much faster, as
+/// one coefficient may take over from another at once. What is zero stays zero, as in the other steps.
+#[inline(always)]
+fn descend<S: Simd, T: Real, K: Width>(
+    simd: S,
+    width: K,
+    gram: &[T],
+    h: &mut [T],
+    [wx, gh]: [K::Vector<T>; 2],
+    control: &Control<T>,
+) {
+    let gram = width.rows(gram);
+    let mut gradient = gh;
+    let gradient = gradient.as_mut();
+    for ((g, &wx), &h) in gradient.iter_mut().zip(wx.as_ref()).zip(h.iter()) {
+        *g = *g - wx + control.l1 + control.l2 * h;
+    }
+    let floor = control.floor.max(T::FLOOR);
+    for _ in 0..control.steps {
+        let (mut largest, mut change) = (T::zero(), T::zero());
+        for k in 0..width.size() {
+            let (row, old) = (gram.row(k), h[k]);
+            if old > T::zero() {
+                let best = old - gradient[k] / (row[k] + control.l2 + control.guard);
+                let new = floored(above_rounding(best, old), old, wx.as_ref()[k], floor);
+                if new != old {
+                    add_scaled(simd, gradient, new - old, row);
+                    gradient[k] += control.l2 * (new - old);
+                    h[k] = new;
+                }
+                change = change.max((new - old).abs());
+                largest = largest.max(new);
+            }
+        }
+        if change <= control.tolerance * largest {
+            break;
+        }
+    }
+}
+
+/// The same for one feature's loadings, of which `gram` is the curvature, and data pull up and push down.
+pub(crate) fn descend_row(
+    row: &mut [f64],
+    gram: &[f64],
+    [pull, push]: [&[f64]; 2],
+    [l1, l2]: [f64; 2],
+    guard: f64,
+    [floor, ceiling]: [f64; 2],
+) {
+    for k in 0..row.len() {
+        let (old, gram) = (row[k], &gram[k * row.len()..][..row.len()]);
+        if old > 0.0 {
+            let product: f64 = gram.iter().zip(row.iter()).map(|(g, w)| g * w).sum();
+            let gradient = product - pull[k] + push[k] + l1 + l2 * old;
+            let best = old - gradient / (gram[k].max(0.0) + l2 + guard);
+            let new = floored(above_rounding(best, old), old, pull[k], floor);
+            let most = ceiling.max(old);
+            row[k] = if new > most { most } else { new };
+        }
+    }
+}
+
+/// Zero for what is below zero or so small against the value before that rounding is a good part of it, which a
+/// rescaling of its factor would make something of: downhill as well, and the next pass finds what is missing.
+/// NaN stays NaN.
+#[inline(always)]
+fn above_rounding<T: Real>(value: T, old: T) -> T {
+    if value < old * T::epsilon().sqrt() {
+        T::zero()
+    } else {
+        value
+    }
 }
 
 /// `WᵀW h` over the features that count.
