@@ -6,8 +6,9 @@ mod common;
 use bcnmf_core::fit::{Contrast, Factors, FitParams, Record, Scaling, Steps};
 use bcnmf_core::real::Real;
 use bcnmf_core::{LossKind, Start};
-use common::scenario::{Data, Scenario, losses, random, scenarios};
-use common::{Naive, cases, factor_distance, naive};
+use common::scenario::{Data, Scenario, losses, random, scenarios, start_of};
+use common::{Naive, cases, factor_distance, matrix, naive};
+use ndarray::Array2;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 
@@ -208,6 +209,53 @@ fn moderate_contrast_settles() {
             "{loss:?}: {}",
             history[200].change
         );
+    }
+}
+
+/// How far from optimal (Karush, Kuhn, Tucker) `solution` is for `min ‖data − basis · solution‖²`, `solution ≥ 0`, given
+/// the Gram matrix and `basisᵀ data`: the gradient where it may not be negative, and has to be zero.
+fn optimality_gap(gram: &Array2<f64>, pull: &Array2<f64>, solution: &Array2<f64>) -> f64 {
+    let gradient = gram.dot(solution) - pull;
+    let most = pull.iter().copied().fold(0.0, f64::max);
+    gradient
+        .iter()
+        .zip(solution)
+        .map(|(&g, &s)| if s > 1e-9 { g.abs() } else { (-g).max(0.0) })
+        .fold(0.0, f64::max)
+        / most
+}
+
+proptest! {
+    #![proptest_config(cases(60))]
+
+    /// With as many passes as it takes, H is the non-negative least squares solution for the old W, and W the one for
+    /// the new H, of both sets where the background is explained.
+    #[test]
+    fn passes_of_mse_end_at_the_least_squares_solution(
+        rows in 4..15usize, cells in 4..15usize, others in 1..8usize, k in 1..4usize, weight in 0.0..2.0f64, sparse: bool, seed: u64,
+    ) {
+        let data = Data::new(random(rows, cells, 0.8, seed), Some(random(rows, others, 0.8, !seed)));
+        let params = FitParams {
+            maxit: 1,
+            weight,
+            scaling: BARE,
+            steps: Steps { h: 3000, first: 3000, w: 3000 },
+            ..FitParams::new(k, LossKind::Mse)
+        };
+        let start = start_of(&data, k, seed);
+        let Start::Factors(old) = &start else { unreachable!() };
+        let new = data.fit::<f64>(sparse, &params, &start).factors();
+        let w = matrix(&old.w, rows);
+        let y = data.y.as_ref().expect("a background");
+        let [h, h_y] = [matrix(&new.h, k), matrix(&new.h_background, k)];
+        for (x, h) in [(&data.x, &h), (y, &h_y)] {
+            let gap = optimality_gap(&w.t().dot(&w), &w.t().dot(x), h);
+            prop_assert!(gap <= 1e-7, "H: {gap:e}");
+        }
+        let gram = h.dot(&h.t()) + h_y.dot(&h_y.t()) * weight;
+        let pull = h.dot(&data.x.t()) + h_y.dot(&y.t()) * weight;
+        let gap = optimality_gap(&gram, &pull, &matrix(&new.w, rows).reversed_axes());
+        prop_assert!(gap <= 1e-7, "W: {gap:e}");
     }
 }
 
