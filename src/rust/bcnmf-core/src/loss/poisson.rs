@@ -23,7 +23,7 @@
 
 use super::log_sum::LogSum;
 use super::{Basis, Control, Loss, Yardstick, not_negative, update_cell};
-use crate::group::{Each, GROUP, Groups, add_scaled, add_to_rows, dots, ratios, rows_of};
+use crate::group::{Each, GROUP, Groups, add_rows, add_scaled, add_to_rows, dots, ratios, rows_of};
 use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
@@ -185,16 +185,25 @@ fn sums<S: Simd, T: Real, K: Width>(
     let mut logs = LogSum::new();
     let w = width.rows(basis.w);
     let mut groups = Groups::new(cell.index, cell.value);
+    let mut others = width.zeros::<T>();
+    // One group behind: while a group's sums, divisions and logarithms wait for each other, the rows of the one
+    // before are added.
+    let mut before: Option<(Each<&[T]>, Each<T>)> = None;
     while let Some((index, x)) = groups.take() {
         let rows = rows_of(w, &index);
         let r = ratios_to_fit(simd, basis, cell, &index, &x, &rows, h);
-        for (&row, &r) in rows.iter().zip(&r) {
-            add_scaled(simd, sums.as_mut(), r, row);
+        if let Some((rows, r)) = &before {
+            add_rows(simd, [sums.as_mut(), others.as_mut()], r, rows);
         }
         if deviance {
             logs.add(&x, &r);
         }
+        before = Some((rows, r));
     }
+    if let Some((rows, r)) = &before {
+        add_rows(simd, [sums.as_mut(), others.as_mut()], r, rows);
+    }
+    add_scaled(simd, sums.as_mut(), T::one(), others.as_ref());
     (sums, logs.total())
 }
 
