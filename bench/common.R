@@ -69,13 +69,39 @@ write_binary <- function(m, path) {
   writeBin(m@x, file, size = 4)
 }
 
-# Runs a program that prints `name value` lines; the values as a list, numbers as numbers.
-run_measured <- function(program, arguments) {
+# A folder for this run's data, gone with it.
+bench_folder <- function() {
+  folder <- tempfile("bench")
+  dir.create(folder)
+  reg.finalizer(globalenv(), function(e) unlink(folder, recursive = TRUE), onexit = TRUE)
+  folder
+}
+
+has_python <- function(python, module) {
+  nzchar(Sys.which(python)) &&
+    suppressWarnings(system2(python, c("-c", shQuote(paste("import", module))), stdout = FALSE, stderr = FALSE)) == 0
+}
+
+# To the screen, and to a file if one is named.
+write_lines <- function(lines, output) {
+  if (nzchar(output)) writeLines(lines, output)
+  writeLines(lines)
+}
+
+# What a program prints.
+run_lines <- function(program, arguments) {
   out <- suppressWarnings(system2(program, shQuote(arguments), stdout = TRUE))
   if (!is.null(attr(out, "status"))) stop(basename(program), " failed: ", paste(out, collapse = "\n"), call. = FALSE)
-  name <- sub(" .*", "", out)
-  utils::type.convert(as.list(stats::setNames(sub("^[^ ]* ?", "", out), name)), as.is = TRUE)
+  out
 }
+
+# Lines `name value` as a list, numbers as numbers.
+as_values <- function(lines) {
+  name <- sub(" .*", "", lines)
+  utils::type.convert(as.list(stats::setNames(trimws(sub("^[^ ]* ?", "", lines)), name)), as.is = TRUE)
+}
+
+run_measured <- function(program, arguments) as_values(run_lines(program, arguments))
 
 run_bcnmf <- function(data, loss, precision, sweeps) {
   args <- data$args

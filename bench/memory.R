@@ -4,9 +4,7 @@ script <- sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))
 source(file.path(dirname(script), "common.R"))
 
 args <- read_arguments(c(data_arguments, list(sweeps = c(5, 10))))
-folder <- tempfile("bench")
-dir.create(folder)
-invisible(reg.finalizer(globalenv(), function(e) unlink(folder, recursive = TRUE), onexit = TRUE))
+folder <- bench_folder()
 data <- make_data(args, folder)
 cat(describe_data(data), "\n\n", sep = "")
 

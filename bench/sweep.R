@@ -1,29 +1,22 @@
-# Time and memory of bcnmf against a dense PyTorch program, in turns. Writes RESULTS.md beside this file.
-#   Rscript bench/sweep.R [--torch-python PATH] [--runs 5] [--threads 2] [...]      all arguments: --help
+# Time and memory of a sweep of bcnmf against a dense PyTorch program, in turns. See README.md beside this file.
+#   Rscript bench/sweep.R [--python PATH] [--runs 5] [--threads 2] [...]      all arguments: --help
 script <- sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))
 source(file.path(dirname(script), "common.R"))
 
 args <- read_arguments(c(data_arguments, list(
-  torch_python = "python3", runs = 5, sweeps = c(5, 45), torch_sweeps = c(1, 4), output = file.path(bench_dir, "RESULTS.md")
+  python = "python3", runs = 5, sweeps = c(5, 45), torch_sweeps = c(1, 4), output = ""
 )))
 
-has_torch <- function(python) {
-  nzchar(Sys.which(python)) &&
-    suppressWarnings(system2(python, c("-c", shQuote("import torch")), stdout = FALSE, stderr = FALSE)) == 0
-}
-with_torch <- has_torch(args$torch_python)
+with_torch <- has_python(args$python, "torch")
 if (!with_torch) {
   message(
-    "torch cannot be imported by ", args$torch_python, ": bcnmf runs alone. To compare, for instance\n",
+    "torch cannot be imported by ", args$python, ": bcnmf runs alone. To compare, for instance\n",
     "  python3 -m venv torch-env\n  torch-env/bin/pip install torch\n",
-    "  Rscript bench/sweep.R --torch-python torch-env/bin/python"
+    "  Rscript bench/sweep.R --python torch-env/bin/python"
   )
 }
 
-folder <- tempfile("bench")
-dir.create(folder)
-invisible(reg.finalizer(globalenv(), function(e) unlink(folder, recursive = TRUE), onexit = TRUE))
-load_before <- load_average()
+folder <- bench_folder()
 data <- make_data(args, folder)
 cat(describe_data(data), "\n", sep = "")
 
@@ -41,7 +34,7 @@ for (run in seq_len(args$runs)) {
     result <- if (which$who == "bcnmf") {
       run_bcnmf(data, which$loss, which$variant, args$sweeps)
     } else {
-      run_torch(args$torch_python, data, which$loss, which$variant, args$torch_sweeps)
+      run_torch(args$python, data, which$loss, which$variant, args$torch_sweeps)
     }
     runs[[kind]][[run]] <- result
     cat(sprintf(
@@ -50,7 +43,6 @@ for (run in seq_len(args$runs)) {
     ))
   }
 }
-load_after <- load_average()
 
 of <- function(who, loss, variant, what) {
   at <- which(kinds$who == who & kinds$loss == loss & kinds$variant == variant)
@@ -82,36 +74,32 @@ versions <- c(
   paste("bcnmf", bcnmf_runs[[1]]$version),
   if (with_torch) paste("torch", unlist(runs[kinds$who == "torch"], recursive = FALSE)[[1]]$version)
 )
+time_bars <- c(poisson = 100, mse = 40)
 headline <- if (with_torch) {
-  speed <- of("torch", "poisson", "updates", "seconds_per_sweep") / of("bcnmf", "poisson", "single", "seconds_per_sweep")
-  memory <- above_idle("torch", "poisson", "updates") / above_idle("bcnmf", "poisson", "single")
-  c(sprintf(
-    "One poisson sweep of bcnmf is %s times as fast as the published updates in dense PyTorch with as many threads, in 1/%s of the memory (median, range over %d pairs of runs; the bar is 30 in time).",
-    spread(speed), spread(memory), args$runs
-  ), "")
+  vapply(names(time_bars), function(loss) {
+    times <- function(what, variant) of("torch", loss, variant, what) / of("bcnmf", loss, "single", what)
+    sprintf(
+      "- %s: a sweep of bcnmf is %s times as fast as the published updates in dense PyTorch with as many threads (%s times with the divergence that the published program prints; the bar is %g), in 1/%s of the memory (the bar is 1/10).",
+      loss, spread(times("seconds_per_sweep", "updates")), spread(times("seconds_per_sweep", "monitored")), time_bars[[loss]],
+      spread(above_idle("torch", loss, "updates") / above_idle("bcnmf", loss, "single"))
+    )
+  }, "")
 } else {
-  c("Torch was not at hand: bcnmf alone.", "")
+  "- Torch was not at hand: bcnmf alone."
 }
 
-lines <- c(
-  "# Measured", "",
-  "Written by `Rscript bench/sweep.R`; README.md beside this file says how each figure is taken. Values of one session on one machine:",
-  "the ratios carry over to others better than the times.", "",
-  headline,
-  paste0("- Date: ", format(Sys.Date())),
-  paste0("- Machine: ", describe_machine()),
-  paste0("- Load average before and after (nothing else running would be about 0 before): ", load_before, ", ", load_after),
+write_lines(c(
+  "## A sweep against a dense program", "",
+  unname(headline),
   paste0("- Versions: ", paste(versions, collapse = ", ")),
   paste0("- Data: ", describe_data(data)),
   sprintf(
     "- Runs: %d of each kind, in turns, each in a process of its own; medians, in brackets the range; ratios are taken run by run",
     args$runs
   ), "",
-  "## A sweep against a dense program", "", markdown_table(time_table), "",
+  markdown_table(time_table), "",
   "bcnmf's time contains the divergences of both sets, as the line \"monitored\" does; the line \"updates\" does without.",
   "Seconds are by the clock; CPU seconds add up all threads and are what a busy machine distorts least.",
   "Memory is the peak of the process above what it held with its libraries loaded and no data; for bcnmf that contains the data in R.", "",
-  "## Memory of a fit above what R holds before the call", "", markdown_table(table)
-)
-writeLines(lines, args$output)
-cat("", lines, sep = "\n")
+  "Memory of a fit above what R holds before the call:", "", markdown_table(table), ""
+), args$output)

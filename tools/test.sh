@@ -54,6 +54,7 @@ cd src/rust
 header "cargo fmt"
 if cargo fmt --version >/dev/null 2>&1; then
   cargo fmt --all --check
+  cargo fmt --check --manifest-path "$root/bench/kernels/Cargo.toml"
 else
   untested="$untested rustfmt"
   echo "NOT CHECKED: there is no cargo fmt here"
@@ -62,6 +63,7 @@ fi
 header "cargo clippy"
 if cargo clippy --version >/dev/null 2>&1; then
   quietly "$work/clippy.log" rust clippy --quiet --workspace --all-targets --locked -- -D warnings
+  quietly "$work/clippy.log" cargo clippy --quiet --manifest-path "$root/bench/kernels/Cargo.toml" --all-targets --locked -- -D warnings
 else
   untested="$untested clippy"
   echo "NOT CHECKED: there is no cargo clippy here"

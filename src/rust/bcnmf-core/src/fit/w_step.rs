@@ -1,7 +1,6 @@
 //! The W step: from summed records to new loadings, the same for every loss and weight.
 
-use crate::loss::mse::{Mse, descend_row};
-use crate::loss::{Loss, LossKind, floored, not_negative, with_loss};
+use crate::loss::{Loss, LossKind, above_rounding, floored, not_negative, with_loss};
 use crate::real::Real;
 use crate::stats::WStats;
 use rayon::prelude::*;
@@ -145,12 +144,35 @@ fn descend(
     for _ in 0..control.steps {
         pull.copy_from_slice(px);
         if contrast > 0.0 && !background.is_empty() {
-            Mse.denominator(background, row, tangent);
+            with_loss!(control.loss, loss => loss.denominator(background, row, tangent));
             pull.iter_mut()
                 .zip(&*tangent)
                 .for_each(|(p, t)| *p += contrast * t);
         }
         descend_row(row, convex, [pull, py], [l1, l2], guard, range);
+    }
+}
+
+/// One pass: each loading is set to its best value given the others. `gram` is the curvature, and the data pull up
+/// and push down.
+fn descend_row(
+    row: &mut [f64],
+    gram: &[f64],
+    [pull, push]: [&[f64]; 2],
+    [l1, l2]: [f64; 2],
+    guard: f64,
+    [floor, ceiling]: [f64; 2],
+) {
+    for k in 0..row.len() {
+        let (old, gram) = (row[k], &gram[k * row.len()..][..row.len()]);
+        if old > 0.0 {
+            let product: f64 = gram.iter().zip(row.iter()).map(|(g, w)| g * w).sum();
+            let gradient = product - pull[k] + push[k] + l1 + l2 * old;
+            let best = old - gradient / (gram[k].max(0.0) + l2 + guard);
+            let new = floored(above_rounding(best, old), old, pull[k], floor);
+            let most = ceiling.max(old);
+            row[k] = if new > most { most } else { new };
+        }
     }
 }
 

@@ -157,7 +157,8 @@ pub trait Loss: Copy + Send + Sync {
     ) -> f64;
 
     /// Whether a record of cells in which all entries count holds for any W, not only for the one it was
-    /// made with: then several W steps can be taken from it.
+    /// made with: then several W steps can be taken from it. Its divergence is quadratic in W, and its denominator the
+    /// Gram matrix.
     fn lasting(self) -> bool;
 
     /// The denominator of one feature's W step, from the summed record and the feature's loadings.
@@ -184,6 +185,18 @@ pub(crate) fn floored<T: Real>(new: T, old: T, numerator: T, floor: T) -> T {
         floor
     } else {
         new
+    }
+}
+
+/// Zero for what is below zero or so small against the value before that rounding is a good part of it, which a
+/// rescaling of its factor would make something of: downhill as well, and the next pass finds what is missing.
+/// NaN stays NaN.
+#[inline(always)]
+pub(crate) fn above_rounding<T: Real>(value: T, old: T) -> T {
+    if value < old * T::epsilon().sqrt() {
+        T::zero()
+    } else {
+        value
     }
 }
 

@@ -5,7 +5,7 @@
 //! Nothing of the size of X is formed: zeros enter through `WᵀW` and `H Hᵀ`, and what entries that do not
 //! count have in these is taken off again.
 
-use super::{Basis, Control, Loss, Yardstick, floored, not_negative, update_cell};
+use super::{Basis, Control, Loss, Yardstick, above_rounding, floored, not_negative, update_cell};
 use crate::group::{GROUP, Groups, add_rows, add_scaled, add_to_rows, rows_of, total};
 use crate::matrix::Cell;
 use crate::real::Real;
@@ -206,40 +206,6 @@ fn descend<S: Simd, T: Real, K: Width>(
         if change <= control.tolerance * largest {
             break;
         }
-    }
-}
-
-/// The same for one feature's loadings, of which `gram` is the curvature, and data pull up and push down.
-pub(crate) fn descend_row(
-    row: &mut [f64],
-    gram: &[f64],
-    [pull, push]: [&[f64]; 2],
-    [l1, l2]: [f64; 2],
-    guard: f64,
-    [floor, ceiling]: [f64; 2],
-) {
-    for k in 0..row.len() {
-        let (old, gram) = (row[k], &gram[k * row.len()..][..row.len()]);
-        if old > 0.0 {
-            let product: f64 = gram.iter().zip(row.iter()).map(|(g, w)| g * w).sum();
-            let gradient = product - pull[k] + push[k] + l1 + l2 * old;
-            let best = old - gradient / (gram[k].max(0.0) + l2 + guard);
-            let new = floored(above_rounding(best, old), old, pull[k], floor);
-            let most = ceiling.max(old);
-            row[k] = if new > most { most } else { new };
-        }
-    }
-}
-
-/// Zero for what is below zero or so small against the value before that rounding is a good part of it, which a
-/// rescaling of its factor would make something of: downhill as well, and the next pass finds what is missing.
-/// NaN stays NaN.
-#[inline(always)]
-fn above_rounding<T: Real>(value: T, old: T) -> T {
-    if value < old * T::epsilon().sqrt() {
-        T::zero()
-    } else {
-        value
     }
 }
 

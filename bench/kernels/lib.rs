@@ -1,0 +1,1 @@
+//! Only a place for the benches; see benches/kernels.rs.
