@@ -23,7 +23,7 @@ values <- function(sim) length(sim$target@x) + length(sim$background@x)
 
 # One step of each side, as published; the difference of a long and a short fit leaves out what is done once.
 sweep_seconds <- function(sim, loss, k = args$k, threads = most_threads) {
-  long <- max(4, min(60, round(3e8 / values(sim) * 20 / k)))
+  long <- max(4, min(60, round(1e8 / values(sim) * 20 / k)))
   time <- function(sweeps) {
     system.time(bcnmf::bcnmf(
       sim$target, sim$background,
