@@ -119,7 +119,6 @@
 #'   Mairal, Bach, Ponce and Sapiro (2010), Online learning for matrix factorization and sparse coding.
 #'   Cappé and Moulines (2009), On-line expectation-maximization algorithm for latent data models.
 #'   Hsieh and Dhillon (2011), Fast coordinate descent methods with variable selection for non-negative matrix factorization.
-#'
 #'   Gillis and Glineur (2012), Accelerated multiplicative updates and hierarchical ALS algorithms for nonnegative matrix factorization.
 #' @seealso [summary()][summary.bcnmf] and [biplot()][biplot.bcnmf] to read a model, [contrast()], [top_features()],
 #'   [predict()][predict.bcnmf] for new cells, [simulate_contrast()] for data with known programs.

@@ -12,7 +12,7 @@ arguments <- list(
 folder <- if (nzchar(args$keep)) args$keep else bench_folder()
 dir.create(folder, showWarnings = FALSE)
 load_before <- load_average()
-parts <- strsplit(args$parts, ",")[[1]]
+parts <- words(args$parts)
 written <- lapply(parts, function(part) {
   file <- file.path(folder, paste0(part, ".md"))
   if (file.exists(file)) return(readLines(file))

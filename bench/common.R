@@ -1,4 +1,4 @@
-# What sweep.R and memory.R share: arguments, data, one measured run in a process of its own, words and tables.
+# What the benches share: arguments, data, one measured run in a process of its own, words and tables.
 
 bench_dir <- local({
   script <- sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))
@@ -30,6 +30,10 @@ read_arguments <- function(defaults) {
   }
   defaults
 }
+
+# Arguments that are lists: "a,b" and "1,2".
+words <- function(x) trimws(strsplit(x, ",")[[1]])
+numbers <- function(x) as.numeric(words(x))
 
 # Sizes of the bar; depth and shape give 8 % non-zeros at these sizes.
 data_arguments <- list(
@@ -138,9 +142,10 @@ describe_machine <- function() {
   )
 }
 
+big <- function(x) format(x, big.mark = " ", scientific = FALSE, trim = TRUE)
+
 describe_data <- function(data) {
   args <- data$args
-  big <- function(x) format(x, big.mark = " ", scientific = FALSE, trim = TRUE)
   sprintf(
     "%s features x %s target + %s background cells, simulated counts, %.1f %% and %.1f %% non-zeros (%s values, %.0f MB as two `dgCMatrix`), k = %s, beta = %s, %s threads",
     big(args$features), big(args$target), big(args$background), 100 * data$share[1], 100 * data$share[2],

@@ -112,7 +112,7 @@ run_ramp <- function(name, beta, args) {
 }
 
 args <- read_arguments(list(seeds = 5, maxit = 500, threads = 1, data = "", out = file.path(bench_dir, "RESULTS-convergence.md")))
-wanted <- trimws(strsplit(args$data, ",")[[1]])
+wanted <- words(args$data)
 chosen <- if (length(wanted)) names(problems)[Reduce(`|`, lapply(wanted, grepl, names(problems), fixed = TRUE))] else names(problems)
 table <- do.call(rbind, lapply(chosen, run_problem, args))
 ramped <- c("sim K = 8: share 0.05", "mice_protein", "pbmc log")

@@ -64,8 +64,7 @@ trace_rcppml <- function() {
 
 # Dense, and slow: its own start, a few sweeps.
 trace_nmf <- function() {
-  x <<- as.matrix(x)[rowSums(x) > 0, ]
-  dense <- x
+  dense <- as.matrix(x[rowSums(x) > 0, ])
   call_of <- function(maxit) {
     system.time(NMF::nmf(dense, k, method = "brunet", seed = run, .options = "-p", maxIter = maxit))[["elapsed"]]
   }

@@ -9,8 +9,6 @@ args <- read_arguments(list(
   cells = "30000", losses = "poisson,mse", starts = "random,nndsvd", passes = "1,2,3,5", sweeps = 200, batch_size = 500,
   features = 3000, depth = 300, loading_shape = 0.1, k = 20, k_target = 2, threads = 2, seed = 1, out = file.path(bench_dir, "RESULTS-online.md")
 ))
-words <- function(x) trimws(strsplit(x, ",")[[1]])
-numbers <- function(x) as.numeric(words(x))
 
 # Two thirds of the cells are the target; log-normalised for mse.
 draw <- function(cells, loss) {
@@ -53,7 +51,7 @@ measure <- function(cells, loss) {
   best <- min(rows$objective)
   own <- tapply(rows$objective, rows$start, min)[rows$start]
   data.frame(
-    loss = loss, cells = format(cells, big.mark = " ", scientific = FALSE), values = sprintf("%.3g", stored), start = rows$start, way = rows$way,
+    loss = loss, cells = big(cells), values = sprintf("%.3g", stored), start = rows$start, way = rows$way,
     `above the best from this start, %` = sprintf("%.2f", 100 * (rows$objective / own - 1)),
     `above the best, %` = sprintf("%.2f", 100 * (rows$objective / best - 1)),
     `time, relative to the long full batch` = sprintf("%.3f", rows$cpu / rows$cpu[match(paste(rows$start, sprintf("full batch, %d sweeps", args$sweeps)), paste(rows$start, rows$way))]),

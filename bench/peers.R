@@ -23,7 +23,7 @@ programs <- list(
     if (has_python(args$python, "torch")) "torch"
   )
 )
-losses <- strsplit(args$losses, ",")[[1]]
+losses <- words(args$losses)
 absent <- setdiff(c("scikit-learn", "torch", "RcppML", "NMF"), unlist(programs))
 if (length(absent)) message("not here, left out: ", toString(absent))
 

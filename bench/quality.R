@@ -81,12 +81,12 @@ run_one <- function(data_name, method_name, seed, threads) {
 }
 
 # Those whose names hold one of the comma-separated words; all for "".
-chosen <- function(names, words) {
-  words <- trimws(strsplit(words, ",")[[1]])
-  if (!length(words)) return(names)
-  found <- lapply(words, function(word) if (word %in% names) word else grep(word, names, value = TRUE, fixed = TRUE))
+chosen <- function(names, wanted) {
+  wanted <- words(wanted)
+  if (!length(wanted)) return(names)
+  found <- lapply(wanted, function(word) if (word %in% names) word else grep(word, names, value = TRUE, fixed = TRUE))
   if (any(lengths(found) == 0)) {
-    stop("nothing is called ", paste(words[lengths(found) == 0], collapse = ", "), "; there are: ", paste(names, collapse = "; "), call. = FALSE)
+    stop("nothing is called ", paste(wanted[lengths(found) == 0], collapse = ", "), "; there are: ", paste(names, collapse = "; "), call. = FALSE)
   }
   names[names %in% unlist(found)]
 }

@@ -6,8 +6,7 @@ args <- read_arguments(list(
   cells = "10000,30000,100000,300000,1000000", depths = "60,150,300,600,1200", ks = "5,10,16,20,32,48,64,100", threads = "1,2",
   losses = "poisson,mse", features = 3000, base_cells = 30000, k = 20, runs = 5, output = ""
 ))
-numbers <- function(x) as.numeric(strsplit(x, ",")[[1]])
-losses <- strsplit(args$losses, ",")[[1]]
+losses <- words(args$losses)
 most_threads <- max(numbers(args$threads))
 
 # Two thirds are the target.
@@ -50,7 +49,6 @@ table_of <- function(what, loss, x, times, show = identity) {
   stats::setNames(table, c("loss", what, "seconds a sweep", "relative to the first"))
 }
 exponent <- function(x, times) stats::coef(stats::lm(log(apply(times, 1, stats::median)) ~ log(x)))[[2]]
-big <- function(x) format(x, big.mark = " ", scientific = FALSE, trim = TRUE)
 
 section <- function(title, tables, words) c(paste("###", title), "", markdown_table(do.call(rbind, tables)), "", words, "")
 per_loss <- function(f) lapply(losses, f)

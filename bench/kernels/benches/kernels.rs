@@ -244,35 +244,23 @@ struct Fma<T>(T);
 /// Rounds of twelve registers.
 const ROUNDS: usize = 10_000;
 
-impl WithSimd for Fma<f32> {
-    type Output = f32;
+impl<T: Real> WithSimd for Fma<T> {
+    type Output = T;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> f32 {
-        let factor = simd.splat_f32s(self.0);
-        let mut sums = [simd.splat_f32s(1.0); 12];
+    fn with_simd<S: Simd>(self, simd: S) -> T {
+        let factor = T::splat(simd, self.0);
+        let mut sums = [T::splat(simd, T::one()); 12];
         for _ in 0..ROUNDS {
             for sum in &mut sums {
-                *sum = simd.mul_add_f32s(*sum, factor, factor);
+                *sum = T::multiply_add(simd, *sum, factor, factor);
             }
         }
-        sums.iter().map(|&sum| simd.reduce_sum_f32s(sum)).sum()
-    }
-}
-
-impl WithSimd for Fma<f64> {
-    type Output = f64;
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> f64 {
-        let factor = simd.splat_f64s(self.0);
-        let mut sums = [simd.splat_f64s(1.0); 12];
-        for _ in 0..ROUNDS {
-            for sum in &mut sums {
-                *sum = simd.mul_add_f64s(*sum, factor, factor);
-            }
+        let mut total = T::zero();
+        for sum in sums {
+            total += T::sum_register(simd, sum);
         }
-        sums.iter().map(|&sum| simd.reduce_sum_f64s(sum)).sum()
+        total
     }
 }
 

@@ -283,8 +283,10 @@ fn the_number_of_steps_does_not_move_fixed_points() {
                 let settled = with(to, 20_000, &Start::Seed(1)).factors();
                 let moved = with(then, 50, &Start::Factors(settled.clone())).factors();
                 let error = factor_distance(&settled, &moved);
-                // Single steps have not quite arrived after 20 000 sweeps.
-                assert!(error <= 1e-5, "{loss:?} {contrast:?} {to:?}: {error:e}");
+                // Single steps have not quite arrived after 20 000 sweeps, and coordinate descent goes the rest.
+                let rest = loss == LossKind::Mse && to == Steps::ONE;
+                let bound = if rest { 1e-5 } else { 1e-6 };
+                assert!(error <= bound, "{loss:?} {contrast:?} {to:?}: {error:e}");
             }
         }
     }
