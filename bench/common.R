@@ -58,7 +58,7 @@ make_data <- function(args, folder) {
   ratio <- function(f) sum(f(sets$background@x)) / sum(f(sets$target@x))
   list(
     rds = rds, binary = files, stored = stored, share = stored / sizes, args = args,
-    alpha = args$beta / c(poisson = ratio(identity), mse = ratio(function(x) x^2)),
+    alpha = args$beta / c(poisson = ratio(identity), nb = ratio(identity), mse = ratio(function(x) x^2)),
     data_mb = sum(12 * stored) / 2^20
   )
 }

@@ -17,6 +17,7 @@ counts <- readRDS(given[1])
 fit_for <- function(sweeps) {
   bcnmf(counts$target, counts$background,
     k = numbers[1], beta = numbers[2], loss = loss, precision = precision, threads = numbers[3],
+    dispersion = if (loss == "nb") 0.5 else "gene",
     tol = 0, maxit = sweeps, steps = 1, seed = 1, verbose = FALSE
   )
 }

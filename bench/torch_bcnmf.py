@@ -2,7 +2,7 @@
 
 It does what the published program does with its data, in single precision: target and background as dense
 matrices, the product W H of full size for each fraction, and, for poisson, matrices of ones of the size of the data
-that are multiplied to get row and column sums. Variants:
+that are multiplied to get row and column sums. nb is not published; it is what the program would do with it. Variants:
 
   updates    the updates and nothing else
   monitored  and, after each sweep, the divergences of both sets from fresh products, as the published program prints
@@ -16,7 +16,8 @@ import time
 
 import torch
 
-GUARD = {"mse": 1e-10, "poisson": 1e-16}
+GUARD = {"mse": 1e-10, "poisson": 1e-16, "nb": 1e-16}
+SIZE = 2.0
 
 
 def memory(field):
@@ -84,6 +85,29 @@ class Poisson:
         return (v * torch.log(rate) - rate).mean()
 
 
+class Nb:
+    """Negative binomial counts of one size: the same program for the updates of Gouvert, Oberlin and Fevotte 2020 with contrast."""
+
+    def __init__(self, lean):
+        self.guard = GUARD["nb"]
+
+    def h_step(self, w, v, h):
+        product = w @ h
+        return h * (w.T @ (v / (product + self.guard))) / (w.T @ ((v + SIZE) / (product + SIZE)) + self.guard)
+
+    def w_step(self, w, data, h, alpha):
+        (x, y), (hx, hy) = data, h
+        (px, py) = (w @ hs for hs in h)
+        numerator = (x / (px + self.guard)) @ hx.T + alpha * (((y + SIZE) / (py + SIZE)) @ hy.T)
+        denominator = ((x + SIZE) / (px + SIZE)) @ hx.T + self.guard + alpha * ((y / (py + self.guard)) @ hy.T)
+        return w * numerator / denominator
+
+    def monitor(self, w, v, h):
+        rate = w @ h
+        rate = torch.where(rate > 0, rate, torch.tensor(self.guard))
+        return (v * torch.log(rate) - (v + SIZE) * torch.log(rate + SIZE)).mean()
+
+
 class Mse:
     """Squared error."""
 
@@ -113,7 +137,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("target")
     parser.add_argument("background")
-    parser.add_argument("--loss", choices=["mse", "poisson"], default="poisson")
+    parser.add_argument("--loss", choices=["mse", "poisson", "nb"], default="poisson")
     parser.add_argument("--variant", choices=["updates", "monitored", "lean"], default="updates")
     parser.add_argument("--k", type=int, default=20)
     parser.add_argument("--alpha", type=float, default=0.2)
@@ -131,7 +155,7 @@ def main():
     before = memory("VmRSS")
 
     data = [read_dense(path) for path in (given.target, given.background)]
-    loss = {"mse": Mse, "poisson": Poisson}[given.loss](lean=given.variant == "lean")
+    loss = {"mse": Mse, "poisson": Poisson, "nb": Nb}[given.loss](lean=given.variant == "lean")
     w = torch.rand(data[0].shape[0], given.k)
     h = [torch.rand(given.k, v.shape[1]) for v in data]
 

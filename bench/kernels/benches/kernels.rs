@@ -72,6 +72,7 @@ impl<T: Real> Setting<T> {
                 masked: &[],
                 held: &[],
                 ambient: T::zero(),
+                zeros: &[],
             };
             (j, cell)
         })
@@ -84,6 +85,7 @@ fn basis<'s, T: Real>(setting: &'s Setting<T>, shared: &'s [T]) -> Basis<'s, T> 
         shared,
         guard: T::TINY,
         ambient: &[],
+        dispersed: Default::default(),
     }
 }
 
@@ -119,6 +121,9 @@ impl<T: Real, const K: usize> WithSimd for Run<'_, T, K> {
             Task::HStep(LossKind::Poisson) => self.h_step(simd, Poisson),
             Task::Record(LossKind::Mse) => self.record(simd, Mse),
             Task::Record(LossKind::Poisson) => self.record(simd, Poisson),
+            Task::HStep(LossKind::Nb) | Task::Record(LossKind::Nb) => {
+                unreachable!("most of it is in tiles of cells: see bench/sweep.R")
+            }
         }
     }
 }
@@ -177,6 +182,7 @@ impl<T: Real, const K: usize> Run<'_, T, K> {
             floor: T::FLOOR,
             l1: T::zero(),
             l2: T::zero(),
+            measures: true,
         };
         let basis = basis(self.setting, self.shared);
         let mut divergence = 0.0;
@@ -221,7 +227,7 @@ fn bench_width<T: Real, const K: usize>(criterion: &mut Criterion, precision: &s
             }
             _ => (Poisson.shared(&setting.w, K), Poisson.denominator_len(K)),
         };
-        let mut stats = WStats::new(FEATURES * K, denominator, false);
+        let mut stats = WStats::new(FEATURES * K, denominator, false, 0);
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let (setting, shared, stats) = (&setting, &shared[..], &mut stats);

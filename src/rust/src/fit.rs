@@ -5,8 +5,8 @@ use crate::data::{borrow, borrow_optional, r_matrix};
 use crate::{Result, refuse};
 use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{
-    Batches, Contrast, Degenerate, Factors, HeldOut, Outcome, Restarts, Scaling, Steps, Update,
-    uniform,
+    Batches, By, Contrast, Degenerate, Dispersion, Factors, HeldOut, Outcome, Restarts, Scaling,
+    Steps, Update, uniform,
 };
 use bcnmf_core::matrix::HoldOut;
 use bcnmf_core::{Driver, FitParams, LossKind, Matrix, Problem, Progress, Start};
@@ -68,6 +68,7 @@ fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
         scaling: Scaling::Normalised,
         steps: steps(&arguments, loss)?,
         ambient: arguments.number("ambient")?,
+        dispersion: dispersion(&arguments)?,
         batches: batches(&arguments)?,
         hold_out: hold_out(&arguments)?,
         revive: true,
@@ -148,6 +149,7 @@ fn rs_fit_result(session: ExternalPtr<Session>) -> Result<List> {
         d = model.d,
         d_background = model.d_background,
         target_only = model.target_only,
+        sizes = List::from_values(with_fit!(&session.fit, fit => fit.sizes())),
         best = best.map_or(1, |best| best as i32 + 1),
         outcomes = List::from_values(outcomes.iter().map(outcome))
     ))
@@ -255,6 +257,25 @@ fn batches(arguments: &Arguments) -> Result<Option<Batches>> {
         })),
         _ => Err(refuse("internal argument batches is not size, online")),
     }
+}
+
+/// `dispersion`: what is estimated; `sizes` and `sizes_background`: one a feature, or empty; `dispersion_shared`: 1 where
+/// both sets have the same.
+fn dispersion(arguments: &Arguments) -> Result<Dispersion> {
+    let by = match arguments.text("dispersion")?.as_str() {
+        "gene" => By::Feature,
+        "global" => By::Global,
+        "fixed" => By::Fixed,
+        other => return Err(refuse(format!("internal argument dispersion is {other}"))),
+    };
+    Ok(Dispersion {
+        by,
+        shared: arguments.number("dispersion_shared")? > 0.0,
+        size: [
+            arguments.numbers("sizes")?,
+            arguments.numbers("sizes_background")?,
+        ],
+    })
 }
 
 /// `hold_out`: part and seed; empty for none.

@@ -3,6 +3,7 @@
 use crate::backend::Compute;
 use crate::group::Each;
 use crate::loss::{ln_f32, ln_f64};
+use ndarray::LinalgScalar;
 use num_traits::{Float, NumAssign};
 use pulp::Simd;
 use pulp::bytemuck::{self, cast_slice, cast_slice_mut};
@@ -13,7 +14,7 @@ use std::iter::Sum;
 ///
 /// Sums that decide (divergences, column sums, stopping) are always accumulated in `f64`.
 pub trait Real:
-    Compute + Float + NumAssign + Sum + Debug + Default + Send + Sync + 'static
+    Compute + LinalgScalar + Float + NumAssign + Sum + Debug + Default + Send + Sync + 'static
 {
     /// Smallest value a positive loading or coefficient is allowed to fall to. It keeps products of
     /// two of them above the subnormal numbers (slow, and unable to grow back).

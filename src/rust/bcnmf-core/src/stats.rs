@@ -14,37 +14,35 @@ pub struct WStats<T> {
     pub numerator: Vec<T>,
     /// `H Hᵀ` (mse, factors × factors) or `H 1` (poisson, factors).
     pub denominator: Vec<f64>,
-    /// Features × factors, row by row: what entries that do not count would add to each feature's
-    /// denominator. Empty when all count.
-    pub masked: Vec<T>,
+    /// Features × factors, row by row: where features' denominators differ. Of entries that do not count, what they would add, to be taken
+    /// off; of features with a size (nb), the whole denominator. Empty when no feature has anything of its own.
+    pub own: Vec<T>,
+    /// Of each feature, first and second derivative of the log-likelihood by the logarithm of its size. Empty when they are not wanted.
+    pub sizes: Vec<[f64; 2]>,
 }
 
 impl<T: Real> WStats<T> {
     /// A record of no cells.
-    pub fn new(numerator: usize, denominator: usize, masked: bool) -> Self {
+    pub fn new(numerator: usize, denominator: usize, own: bool, sizes: usize) -> Self {
         WStats {
             numerator: vec![T::zero(); numerator],
             denominator: vec![0.0; denominator],
-            masked: vec![T::zero(); if masked { numerator } else { 0 }],
+            own: vec![T::zero(); if own { numerator } else { 0 }],
+            sizes: vec![[0.0; 2]; sizes],
         }
     }
 
-    /// `keep` times this record and `take` times the sum of others, added in order. Where all entries count.
+    /// `keep` times this record and `take` times the sum of others, added in order.
     pub fn blend(&mut self, keep: f64, others: &[&Self], take: f64) {
-        let (kept, taken) = (T::of(keep), T::of(take));
-        self.numerator
-            .par_chunks_mut(CHUNK)
-            .enumerate()
-            .for_each(|(chunk, numerator)| {
-                numerator.iter_mut().for_each(|sum| *sum *= kept);
-                for other in others {
-                    let other = &other.numerator[chunk * CHUNK..][..numerator.len()];
-                    numerator
-                        .iter_mut()
-                        .zip(other)
-                        .for_each(|(sum, &part)| *sum += taken * part);
-                }
-            });
+        let rates = [keep, take].map(T::of);
+        blend(&mut self.numerator, rates, others, |other| &other.numerator);
+        blend(&mut self.own, rates, others, |other| &other.own);
+        for (at, sums) in self.sizes.iter_mut().enumerate() {
+            for (part, sum) in sums.iter_mut().enumerate() {
+                let others = others.iter().map(|other| other.sizes[at][part]);
+                *sum = keep * *sum + take * others.sum::<f64>();
+            }
+        }
         self.denominator.iter_mut().for_each(|sum| *sum *= keep);
         for other in others {
             let parts = self.denominator.iter_mut().zip(&other.denominator);
@@ -54,12 +52,20 @@ impl<T: Real> WStats<T> {
 
     /// Mixes the numerator, of which the part `fresh` is kept, with one that would leave these loadings as they are. What few cells do not have is
     /// not lost for all of them then: loadings that are zero stay zero.
-    pub fn temper(&mut self, loss: impl Loss, w: &[T], factors: usize, fresh: f64) {
+    pub fn temper(&mut self, loss: impl Loss, w: &[T], size: &[T], factors: usize, fresh: f64) {
         let (mut row, mut neutral) = (vec![0.0; factors], vec![0.0; factors]);
         let rows = self.numerator.chunks_exact_mut(factors);
-        for (numerator, w) in rows.zip(w.chunks_exact(factors)) {
+        for (i, (numerator, w)) in rows.zip(w.chunks_exact(factors)).enumerate() {
             row.iter_mut().zip(w).for_each(|(wide, w)| *wide = w.wide());
-            loss.denominator(&self.denominator, &row, &mut neutral);
+            if size.get(i).is_some_and(|size| size.is_finite()) {
+                let own = &self.own[i * factors..][..factors];
+                neutral
+                    .iter_mut()
+                    .zip(own)
+                    .for_each(|(wide, own)| *wide = own.wide());
+            } else {
+                loss.denominator(&self.denominator, &row, &mut neutral);
+            }
             for (p, q) in numerator.iter_mut().zip(&neutral) {
                 *p = T::of(fresh * p.wide() + (1.0 - fresh) * q);
             }
@@ -88,7 +94,8 @@ impl<T: Real> WStats<T> {
     /// The record of the same cells when their coefficients are multiplied by a number for each factor.
     pub fn rescale_h(&mut self, scale: &[f64]) {
         let factors = scale.len();
-        for row in self.numerator.chunks_exact_mut(factors) {
+        let own = self.own.chunks_exact_mut(factors);
+        for row in self.numerator.chunks_exact_mut(factors).chain(own) {
             row.iter_mut()
                 .zip(scale)
                 .for_each(|(p, &scale)| *p = T::of(p.wide() * scale));
@@ -104,6 +111,27 @@ impl<T: Real> WStats<T> {
     pub fn clear(&mut self) {
         self.numerator.fill(T::zero());
         self.denominator.fill(0.0);
-        self.masked.fill(T::zero());
+        self.own.fill(T::zero());
+        self.sizes.fill([0.0; 2]);
     }
+}
+
+/// `keep` times some sums and `take` times those of others, which `of` finds.
+fn blend<T: Real>(
+    sums: &mut [T],
+    [keep, take]: [T; 2],
+    others: &[&WStats<T>],
+    of: impl Fn(&WStats<T>) -> &[T] + Sync,
+) {
+    sums.par_chunks_mut(CHUNK)
+        .enumerate()
+        .for_each(|(chunk, sums)| {
+            sums.iter_mut().for_each(|sum| *sum *= keep);
+            for other in others {
+                let other = &of(other)[chunk * CHUNK..][..sums.len()];
+                sums.iter_mut()
+                    .zip(other)
+                    .for_each(|(sum, &part)| *sum += take * part);
+            }
+        });
 }

@@ -4,8 +4,8 @@ mod common;
 
 use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{
-    Batches, Contrast, Factors, FitParams, Model, Penalty, Projection, ProjectionParams, Record,
-    Restarts, Scaling, Size, Steps, Update,
+    Batches, By, Contrast, Dispersion, Factors, FitParams, Model, Penalty, Projection,
+    ProjectionParams, Record, Restarts, Scaling, Size, Steps, Update,
 };
 use bcnmf_core::matrix::{Csc, HoldOut};
 use bcnmf_core::real::Real;
@@ -130,6 +130,14 @@ fn wishes() -> impl Strategy<Value = Wish> {
     let update = prop_oneof![Just(Update::Batch), Just(Update::Pass)];
     let batches = (0..60usize, update).prop_map(|(size, update)| Batches { size, update });
     let batches = proptest::option::of(batches);
+    let by = prop_oneof![Just(By::Feature), Just(By::Global), Just(By::Fixed)];
+    let sizes = || prop_oneof![1 => Just(Vec::new()), 1 => vec(parameter(), 0..7)];
+    let dispersion =
+        (by, any::<bool>(), sizes(), sizes()).prop_map(|(by, shared, x, y)| Dispersion {
+            by,
+            shared,
+            size: [x, y],
+        });
     let hold_out = proptest::option::of(held.prop_map(|(seed, part)| HoldOut { seed, part }));
     (
         losses(),
@@ -139,7 +147,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
         penalties(),
         scaling(),
         stop,
-        (ambient, batches, hold_out),
+        (ambient, dispersion, batches, hold_out),
     )
         .prop_map(
             |(
@@ -150,7 +158,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
                 (w_penalty, h_penalty),
                 scaling,
                 (tol, maxit, (h, first, w)),
-                (ambient, batches, hold_out),
+                (ambient, dispersion, batches, hold_out),
             )| Wish {
                 params: FitParams {
                     k,
@@ -164,6 +172,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
                     scaling,
                     steps: Steps { h, first, w },
                     ambient,
+                    dispersion,
                     batches,
                     hold_out,
                     revive: true,
@@ -337,10 +346,11 @@ proptest! {
         (_, h_penalty) in penalties(),
         tol in parameter(),
         (features, cells, total) in (0..3usize, 0..3usize, parameter()),
+        sizes in vec(parameter(), 0..7),
         single: bool,
     ) {
         let size = Size { features, cells, k, total };
-        let params = ProjectionParams { loss, maxit: 20, tol, h_penalty, size };
+        let params = ProjectionParams { loss, maxit: 20, tol, h_penalty, size, sizes };
         let w = &w[..x.nrows() * k];
         let one = pool(1).expect("one thread");
         let h = if single {

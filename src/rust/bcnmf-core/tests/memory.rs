@@ -110,7 +110,7 @@ fn is_small<T: Real>(sets: &[Counts; 2], params: &FitParams, what: &str) {
 #[test]
 fn nothing_of_the_size_of_the_data_is_allocated() {
     let sets = [Counts::new(20_000), Counts::new(10_000)];
-    for loss in [LossKind::Mse, LossKind::Poisson] {
+    for loss in [LossKind::Mse, LossKind::Poisson, LossKind::Nb] {
         let plain = FitParams {
             maxit: 4,
             tol: 0.0,

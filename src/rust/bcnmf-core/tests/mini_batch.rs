@@ -4,7 +4,8 @@ mod common;
 
 use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{
-    Batches, Contrast, FitParams, FullBatch, Problem, Restarts, Scaling, Steps, Update,
+    Batches, By, Contrast, Dispersion, FitParams, FullBatch, Problem, Restarts, Scaling, Steps,
+    Update,
 };
 use bcnmf_core::matrix::HoldOut;
 use bcnmf_core::real::Real;
@@ -42,6 +43,10 @@ proptest! {
     fn w_that_waits_for_the_pass_is_that_of_a_full_batch(
         scenario in scenarios(), size in 1..50usize, seed: u64,
     ) {
+        // Coordinate descent takes few data to the end, where a fit is exact and not the only one.
+        let descent = scenario.loss == LossKind::Mse;
+        let steps = if descent { Steps::ONE } else { scenario.steps };
+        let scenario = Scenario { steps, ..scenario };
         let data = scenario.data();
         let full = moderate(&scenario, &data);
         let cut = FitParams { batches: batches(size, Update::Pass), ..full.clone() };
@@ -114,7 +119,7 @@ fn fit<'a, T: Real>(problem: &Arc<Problem<'a>>, params: &FitParams, seed: u64) -
 
 #[test]
 fn few_passes_come_near_the_full_batch_and_nearer_than_as_many_sweeps() {
-    for loss in [LossKind::Mse, LossKind::Poisson] {
+    for loss in [LossKind::Mse, LossKind::Poisson, LossKind::Nb] {
         for seed in 1..3 {
             let sim = planted_in([2000, 1000], 4, 2, 0.2, seed);
             let x = counts(&sim.target, FEATURES);
@@ -157,7 +162,7 @@ fn few_passes_come_near_the_full_batch_and_nearer_than_as_many_sweeps() {
 /// Going on from a fit keeps what it has found.
 #[test]
 fn a_fit_that_goes_on_in_batches_stays_near_its_start() {
-    for loss in [LossKind::Mse, LossKind::Poisson] {
+    for loss in [LossKind::Mse, LossKind::Poisson, LossKind::Nb] {
         let sim = planted_in([1000, 1], 4, 0, 0.0, 3);
         let problem = Arc::new(Problem::new(counts(&sim.target, FEATURES), None).expect("valid"));
         let full = FitParams {
@@ -188,7 +193,7 @@ fn a_fit_that_goes_on_in_batches_stays_near_its_start() {
 /// A feature of one cell in fifty is in few batches.
 #[test]
 fn what_the_first_batch_does_not_have_is_not_lost() {
-    for loss in [LossKind::Mse, LossKind::Poisson] {
+    for loss in [LossKind::Mse, LossKind::Poisson, LossKind::Nb] {
         let mut x = random(12, 200, 1.0, 7);
         for (j, x) in x.row_mut(5).iter_mut().enumerate() {
             *x = if j % 50 == 0 { 20.0 } else { 0.0 };
@@ -198,12 +203,24 @@ fn what_the_first_batch_does_not_have_is_not_lost() {
             maxit: 10,
             tol: 0.0,
             batches: batches(4, Update::Batch),
+            dispersion: Dispersion {
+                by: By::Fixed,
+                shared: true,
+                size: [vec![2.0; 12], Vec::new()],
+            },
             ..FitParams::new(3, loss)
         };
-        let fit = data.fit::<f64>(true, &params, &Start::Seed(3));
-        let factors = fit.factors();
-        let fitted: Array2<f64> = common::product(&factors.w, &factors.h, 3);
-        let (got, want) = (fitted.row(5).sum(), data.x.row(5).sum());
+        let fitted = |params: &FitParams| {
+            let factors = data.fit::<f64>(true, params, &Start::Seed(3)).factors();
+            let fitted: Array2<f64> = common::product(&factors.w, &factors.h, 3);
+            fitted.row(5).sum()
+        };
+        let all = FitParams {
+            maxit: 200,
+            batches: None,
+            ..params.clone()
+        };
+        let (got, want) = (fitted(&params), fitted(&all));
         assert!(
             got > 0.5 * want && got < 2.0 * want,
             "{loss:?}: {got} of {want}"

@@ -4,7 +4,8 @@ mod common;
 
 use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{
-    Contrast, Factors, FitParams, Model, Penalty, Projection, ProjectionParams, Restarts,
+    By, Contrast, Dispersion, Factors, FitParams, Model, Penalty, Projection, ProjectionParams,
+    Restarts,
 };
 use bcnmf_core::real::Real;
 use bcnmf_core::simulate::Simulated;
@@ -136,26 +137,30 @@ proptest! {
         (l1, l2) in prop_oneof![Just((0.0, 0.0)), (0.0..0.5f64, 0.0..0.5f64)],
         scale in prop_oneof![Just(1.0), Just(1e20)],
     ) {
+        // Sizes have a scale of their own.
+        let scale = if loss == LossKind::Nb { 1.0 } else { scale };
         let data = Data::new(random(20, 60, 0.4, seed) * scale, None);
         let h_penalty = Penalty { l1, l2 };
-        let params = FitParams { h_penalty, maxit: 50, tol: 0.0, ..FitParams::new(k, loss) };
+        let sizes: Vec<f64> = (0..20).map(|i| if i % 3 == 0 { f64::INFINITY } else { 0.3 * f64::from(i) }).collect();
+        let dispersion = Dispersion { by: By::Fixed, shared: true, size: [sizes.clone(), Vec::new()] };
+        let params = FitParams { h_penalty, maxit: 50, tol: 0.0, dispersion, ..FitParams::new(k, loss) };
         let fit = data.fit::<f64>(sparse, &params, &Start::Seed(seed)).factors();
         let size = data.problem(sparse).size(k);
-        let how = ProjectionParams { loss, maxit: 5000, tol: 1e-9, h_penalty, size };
-        let h = project::<f64>(data.matrices(sparse).0, &fit.w, how, 1);
-        prop_assert_eq!(&h, &project::<f64>(data.matrices(sparse).0, &fit.w, how, 2));
-        let dense = project::<f64>(data.matrices(false).0, &fit.w, how, 1);
+        let how = ProjectionParams { loss, maxit: 5000, tol: 1e-9, h_penalty, size, sizes };
+        let h = project::<f64>(data.matrices(sparse).0, &fit.w, how.clone(), 1);
+        prop_assert_eq!(&h, &project::<f64>(data.matrices(sparse).0, &fit.w, how.clone(), 2));
+        let dense = project::<f64>(data.matrices(false).0, &fit.w, how.clone(), 1);
         prop_assert!(distance(&h, &dense) <= 1e-10);
         // Penalties of W are the same on both sides: there are none.
         let own = naive(&data.x, None, &fit, &params).objective;
         let best = naive(&data.x, None, &Factors { h: h.clone(), ..fit.clone() }, &params).objective;
         prop_assert!(best <= own * (1.0 + 1e-6), "{best:e} {own:e}");
-        let single = project::<f32>(data.matrices(sparse).0, &fit.w, ProjectionParams { tol: 1e-6, ..how }, 2);
+        let single = project::<f32>(data.matrices(sparse).0, &fit.w, ProjectionParams { tol: 1e-6, ..how.clone() }, 2);
         let single = naive(&data.x, None, &Factors { h: single, ..fit.clone() }, &params).objective;
         prop_assert!(single <= own * (1.0 + 1e-3), "{single:e} {own:e}");
         // The response of a cell is its own: it does not depend on the other cells.
         let few = Data::new(common::fortran(&data.x.slice(ndarray::s![.., ..7]).to_owned()), None);
-        let few = project::<f64>(few.matrices(sparse).0, &fit.w, how, 1);
+        let few = project::<f64>(few.matrices(sparse).0, &fit.w, how.clone(), 1);
         prop_assert!(distance(&few, &h[..7 * k]) <= 1e-6);
     }
 
@@ -168,10 +173,10 @@ proptest! {
         let one = Data::new(x, None);
         let size = one.problem(false).size(k);
         let h_penalty = Penalty::default();
-        let how = ProjectionParams { loss, maxit: 100, tol: 1e-6, h_penalty, size };
-        let h = project::<f64>(zeros.matrices(sparse).0, &common::flat(&w), how, 1);
+        let how = ProjectionParams { loss, maxit: 100, tol: 1e-6, h_penalty, size, sizes: vec![2.0; 10] };
+        let h = project::<f64>(zeros.matrices(sparse).0, &common::flat(&w), how.clone(), 1);
         prop_assert!(h.iter().all(|h| *h == 0.0) && h.len() == 8 * k);
-        let h = project::<f64>(one.matrices(sparse).0, &common::flat(&w), how, 1);
+        let h = project::<f64>(one.matrices(sparse).0, &common::flat(&w), how.clone(), 1);
         let outside = h.chunks_exact(k).enumerate().filter(|(cell, _)| *cell != 2);
         prop_assert!(outside.flat_map(|(_, h)| h).all(|h| *h == 0.0));
     }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use bcnmf_core::fit::{Contrast, Factors, FitParams, Record, Scaling, Steps};
+use bcnmf_core::fit::{By, Contrast, Dispersion, Factors, FitParams, Record, Scaling, Steps};
 use bcnmf_core::real::Real;
 use bcnmf_core::{LossKind, Start};
 use common::scenario::{Data, Scenario, losses, random, scenarios, start_of};
@@ -182,7 +182,7 @@ fn runs_away<T: Real>(loss: LossKind) {
 
 #[test]
 fn a_factor_that_the_target_does_not_use_stays_finite() {
-    for loss in [LossKind::Mse, LossKind::Poisson] {
+    for loss in [LossKind::Mse, LossKind::Poisson, LossKind::Nb] {
         runs_away::<f64>(loss);
         runs_away::<f32>(loss);
     }
@@ -192,7 +192,7 @@ fn a_factor_that_the_target_does_not_use_stays_finite() {
 /// started, and every sweep's W step lowered F.
 #[test]
 fn moderate_contrast_settles() {
-    for loss in [LossKind::Mse, LossKind::Poisson] {
+    for loss in [LossKind::Mse, LossKind::Poisson, LossKind::Nb] {
         let data = Data::new(random(30, 60, 0.5, 1), Some(random(30, 40, 0.5, 2)));
         let weight = data.problem(true).weight(Contrast::Beta(0.3), loss);
         let params = FitParams {
@@ -262,7 +262,7 @@ proptest! {
 /// Several steps are only a faster way: where they settle, single ones stay, and the reverse.
 #[test]
 fn the_number_of_steps_does_not_move_fixed_points() {
-    for loss in [LossKind::Mse, LossKind::Poisson] {
+    for loss in [LossKind::Mse, LossKind::Poisson, LossKind::Nb] {
         let data = Data::new(random(12, 20, 1.0, 1), Some(random(12, 15, 1.0, 2)));
         for contrast in [Contrast::Beta(0.2), Contrast::Explain(0.7)] {
             let weight = data.problem(false).weight(contrast, loss);
@@ -272,6 +272,11 @@ fn the_number_of_steps_does_not_move_fixed_points() {
                     tol: 0.0,
                     weight,
                     steps,
+                    dispersion: Dispersion {
+                        by: By::Fixed,
+                        shared: true,
+                        size: [vec![2.0; 12], Vec::new()],
+                    },
                     ..FitParams::new(2, loss)
                 };
                 data.fit::<f64>(false, &params, start)
@@ -296,7 +301,7 @@ fn the_number_of_steps_does_not_move_fixed_points() {
 #[test]
 fn several_steps_save_sweeps() {
     let data = Data::new(random(40, 60, 0.5, 1), None);
-    for loss in [LossKind::Mse, LossKind::Poisson] {
+    for loss in [LossKind::Mse, LossKind::Poisson, LossKind::Nb] {
         let [one, fast] = [Steps::ONE, Steps::fast(loss)].map(|steps| {
             let params = FitParams {
                 maxit: 30,

@@ -1,7 +1,7 @@
 //! CPU threads: a pass over all cells, in slices of time, with the same bits for any thread count.
 
 use super::work::Work;
-use crate::loss::{Basis, Control, Loss, LossKind, Yardstick, with_loss};
+use crate::loss::{Basis, Control, Dispersed, Loss, LossKind, TILE, Yardstick, with_loss};
 use crate::matrix::{CellBuffer, HoldOut, Matrix};
 use crate::real::Real;
 use crate::stats::WStats;
@@ -40,6 +40,8 @@ impl Set {
 pub struct Job<'j, T> {
     pub loss: LossKind,
     pub basis: Basis<'j, T>,
+    /// [`Basis::dispersed`] of target and background.
+    pub dispersed: [Dispersed<'j, T>; 2],
     /// Padded number of factors.
     pub factors: usize,
     /// Values are multiplied by this when read.
@@ -47,6 +49,10 @@ pub struct Job<'j, T> {
     pub control: Control<T>,
     /// Whether the record for a W step is wanted.
     pub stats: bool,
+    /// Whether the derivatives by the sizes are wanted in it.
+    pub sizes: bool,
+    /// Whether [`Sums::excess`] is wanted.
+    pub excess: bool,
     /// Entries that do not count.
     pub hold_out: Option<HoldOut>,
     /// Of target and background, where entries are held out.
@@ -71,6 +77,8 @@ struct Stripe<T> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sums {
     pub divergence: f64,
+    /// What is to be taken off the divergence, of data and sizes alone.
+    pub excess: f64,
     /// `l1 Σh + l2 Σh²/2`.
     pub penalty: f64,
     /// Weighted divergence of the entries that do not count, where a pass only evaluates.
@@ -101,17 +109,19 @@ pub(crate) fn even_ranges(n: usize, parts: usize) -> impl Iterator<Item = Range<
 }
 
 /// Cells between two looks at the clock.
-const CELLS_PER_LOOK: usize = 16;
+fn cells_per_look<L: Loss>(_: L) -> usize {
+    if L::DENSE { TILE } else { 16 }
+}
 
 impl<T: Real> Pass<T> {
-    /// Plans a pass; `stats` says whether it will ever have to record W statistics, `masked` whether
-    /// there are entries that do not count.
+    /// Plans a pass; `stats` says whether it will ever have to record W statistics, `own` whether
+    /// features have denominators of their own.
     pub fn new(
         sets: [Option<&Matrix<'_>>; 2],
         loss: LossKind,
         factors: usize,
         stats: bool,
-        masked: bool,
+        own: bool,
     ) -> Self {
         let planned = sets.map(|matrix| matrix.map_or(Vec::new(), Matrix::stripes));
         let rows = if stats {
@@ -119,7 +129,7 @@ impl<T: Real> Pass<T> {
         } else {
             0
         };
-        Self::planned(planned, loss, rows, factors, masked)
+        Self::planned(planned, loss, rows, factors, own)
     }
 
     /// A pass over places, which are filled with any cells: see [`Job::order`]. Records are of `rows` features, none for 0.
@@ -128,7 +138,7 @@ impl<T: Real> Pass<T> {
         loss: LossKind,
         rows: usize,
         factors: usize,
-        masked: bool,
+        own: bool,
     ) -> Self {
         let denominator = with_loss!(loss, loss => loss.denominator_len(factors));
         let mut pass = Pass {
@@ -142,9 +152,10 @@ impl<T: Real> Pass<T> {
                 next: cells.start,
                 cells,
                 stats: if rows > 0 {
-                    WStats::new(rows * factors, denominator, masked)
+                    let sizes = if loss.has_sizes() { rows } else { 0 };
+                    WStats::new(rows * factors, denominator, own || sizes > 0, sizes)
                 } else {
-                    WStats::new(0, 0, false)
+                    WStats::new(0, 0, false, 0)
                 },
                 sums: Sums::default(),
             }));
@@ -215,6 +226,7 @@ impl<T: Real> Pass<T> {
             .filter(|s| s.set == set)
             .fold(Sums::default(), |all, s| Sums {
                 divergence: all.divergence + s.sums.divergence,
+                excess: all.excess + s.sums.excess,
                 penalty: all.penalty + s.sums.penalty,
                 held_out: all.held_out + s.sums.held_out,
                 n_held_out: all.n_held_out + s.sums.n_held_out,
@@ -248,9 +260,10 @@ impl<T: Real> Stripe<T> {
         mut must: bool,
     ) {
         let mut buffer = CellBuffer::default();
+        let most = with_loss!(job.loss, loss => cells_per_look(loss));
         while self.next < self.cells.end && (must || Instant::now() < deadline) {
             must = false;
-            let cells = self.next..self.cells.end.min(self.next + CELLS_PER_LOOK);
+            let cells = self.next..self.cells.end.min(self.next + most);
             let stored = (cells.start - self.cells.start) * job.factors
                 ..(cells.end - self.cells.start) * job.factors;
             self.next = cells.end;

@@ -1,7 +1,7 @@
 //! What is done with a cell, compiled for every instruction set and common number of factors.
 
 use super::cpu::{Job, Set, Sums};
-use crate::loss::{Loss, with_loss};
+use crate::loss::{ABREAST, Basis, Control, Loss, Tile, with_loss};
 use crate::matrix::{Cell, CellBuffer, Matrix};
 use crate::real::Real;
 use crate::stats::WStats;
@@ -78,6 +78,9 @@ impl<T: Real, L: Loss, K: Width> WithSimd for Kernel<'_, T, L, K> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
+        if L::DENSE {
+            return self.work.tile(simd, self.loss, self.width);
+        }
         for (at, place) in self.work.cells.clone().enumerate() {
             self.work.one_cell(simd, self.loss, self.width, at, place);
         }
@@ -100,12 +103,7 @@ impl<T: Real> Work<'_, T> {
         let mut copy = width.zeros::<T>();
         let h = copy.as_mut();
         h.copy_from_slice(width.row(self.h, at));
-        if control.l1 > T::zero() || control.l2 > T::zero() {
-            for &h in h.iter() {
-                self.sums.penalty +=
-                    (control.l1.wide() + 0.5 * control.l2.wide() * h.wide()) * h.wide();
-            }
-        }
+        self.sums.penalty += penalty(h, &control);
         if control.steps == 0 {
             let yardstick = self.job.yardsticks[self.set as usize];
             self.sums.held_out += loss.held_out(simd, width, basis, cell, h, yardstick);
@@ -119,6 +117,129 @@ impl<T: Real> Work<'_, T> {
         }
         width.row_mut(self.h_next, at).copy_from_slice(h);
     }
+
+    /// All cells side by side, for a loss that looks at zeros: for each step what zeros have for all of them, then each cell's own
+    /// part. The coefficients stay in `h_next`, as there are too many of them for registers.
+    #[inline(always)]
+    fn tile<S: Simd>(&mut self, simd: S, loss: impl Loss, width: impl Width) {
+        let Job { control, .. } = *self.job;
+        let basis = Basis {
+            dispersed: self.job.dispersed[self.set as usize],
+            ..self.job.basis
+        };
+        let (cells, factors) = (self.cells.len(), width.size());
+        let abreast = cells.next_multiple_of(ABREAST);
+        let mut h = self.h.to_vec();
+        h.resize(abreast * factors, T::zero());
+        let mut ambient: Vec<T> = (self.cells.clone())
+            .map(|place| self.job.cell_ambient(self.set, place))
+            .collect();
+        ambient.resize(abreast, T::zero());
+        let masked: Vec<Vec<u32>> = if self.job.hold_out.is_some() {
+            (self.cells.clone())
+                .map(|place| {
+                    let cell = self.job.gather(self.buffer, self.set, self.matrix, place);
+                    cell.masked.to_vec()
+                })
+                .collect()
+        } else {
+            Vec::new()
+        };
+        let mut denominators = vec![T::zero(); abreast * factors];
+        let mut rates = Vec::new();
+        let mut moves = vec![true; cells];
+        for step in 0..control.steps.max(1) {
+            let control = Control {
+                steps: control.steps.min(1),
+                measures: step == 0,
+                ..control
+            };
+            let tile = &mut Tile {
+                h: &h,
+                ambient: &ambient,
+                masked: &masked,
+                factors,
+                rates: &mut rates,
+            };
+            self.sums.divergence += loss.zeros(basis, tile, &mut denominators, step == 0);
+            for (at, place) in self.cells.clone().enumerate() {
+                if !moves[at] {
+                    continue;
+                }
+                let cell = Cell {
+                    zeros: width.row(&denominators, at),
+                    ..self.job.gather(self.buffer, self.set, self.matrix, place)
+                };
+                let h = width.row_mut(&mut h, at);
+                if step == 0 {
+                    self.sums.penalty += penalty(h, &control);
+                    if self.job.excess {
+                        self.sums.excess += loss.excess(basis, cell);
+                    }
+                    if control.steps == 0 {
+                        let yardstick = self.job.yardsticks[self.set as usize];
+                        self.sums.held_out += loss.held_out(simd, width, basis, cell, h, yardstick);
+                        self.sums.n_held_out += cell.masked.len();
+                    }
+                }
+                let mut before = width.zeros::<T>();
+                before.as_mut().copy_from_slice(h);
+                let divergence = loss.h_step(simd, width, basis, cell, h, &control);
+                if step == 0 {
+                    self.sums.divergence += divergence;
+                }
+                moves[at] = has_moved(before.as_ref(), h, control.tolerance);
+            }
+            if !moves.contains(&true) {
+                break;
+            }
+        }
+        self.h_next.copy_from_slice(&h[..cells * factors]);
+        if !self.job.stats {
+            return;
+        }
+        let tile = &mut Tile {
+            h: &h,
+            ambient: &ambient,
+            masked: &masked,
+            factors,
+            rates: &mut rates,
+        };
+        loss.zeros_record(basis, tile, self.stats);
+        if self.job.sizes {
+            loss.zeros_sizes(basis, tile, self.stats);
+        }
+        for (at, place) in self.cells.clone().enumerate() {
+            let cell = self.job.gather(self.buffer, self.set, self.matrix, place);
+            loss.w_stats(simd, width, basis, cell, width.row(&h, at), self.stats);
+            if self.job.sizes {
+                loss.sizes(simd, width, basis, cell, width.row(&h, at), self.stats);
+            }
+        }
+    }
+}
+
+/// What a cell's coefficients cost by their penalties.
+#[inline(always)]
+fn penalty<T: Real>(h: &[T], control: &Control<T>) -> f64 {
+    let (l1, l2) = (control.l1.wide(), control.l2.wide());
+    if l1 == 0.0 && l2 == 0.0 {
+        return 0.0;
+    }
+    h.iter()
+        .map(|h| (l1 + 0.5 * l2 * h.wide()) * h.wide())
+        .sum()
+}
+
+/// Whether a coefficient has changed by more than this part of the largest; any has, where the part is 0.
+#[inline(always)]
+fn has_moved<T: Real>(before: &[T], after: &[T], tolerance: T) -> bool {
+    let (mut largest, mut change) = (T::zero(), T::zero());
+    for (&new, &old) in after.iter().zip(before) {
+        change = change.max((new - old).abs());
+        largest = largest.max(new);
+    }
+    tolerance == T::zero() || change > tolerance * largest
 }
 
 impl<T: Real> Job<'_, T> {
@@ -135,10 +256,17 @@ impl<T: Real> Job<'_, T> {
         let masked = self
             .hold_out
             .map(|h| h.features(matrix.rows(), background, j));
+        let ambient = self.cell_ambient(set, place);
+        buffer.gather(matrix, j, self.scale, masked, ambient)
+    }
+
+    #[inline(always)]
+    fn cell_ambient(&self, set: Set, place: usize) -> T {
+        let j = self.order[set as usize].map_or(place, |order| order[place] as usize);
         let ambient = match set {
             Set::Background => self.ambient.get(j).copied(),
             Set::Target => None,
         };
-        buffer.gather(matrix, j, self.scale, masked, ambient.unwrap_or_default())
+        ambient.unwrap_or_default()
     }
 }

@@ -1,6 +1,7 @@
 //! Full-batch sweeps: every cell's H step, then one W step from all records. And what mini-batches
 //! share with them: a fit's state, its history, its end.
 
+use super::dispersion::Sizes;
 use super::mini_batch::{MiniBatch, SETTLE};
 use super::params::{Update, within};
 use super::revive::{is_time, revive};
@@ -11,7 +12,7 @@ use super::{
     Factors, FitParams, HeldOut, Penalty, Problem, Record, Scaling, Start, correlation_distance,
 };
 use crate::backend::{Job, Pass, Set, Sums};
-use crate::loss::{Basis, Control, Loss, LossKind, with_loss};
+use crate::loss::{Basis, Control, Loss, with_loss};
 use crate::real::Real;
 use crate::stats::WStats;
 use crate::width::{column_sums, padded};
@@ -32,6 +33,7 @@ pub struct FullBatch<'a, T> {
     control: Control<T>,
     pub(super) w_control: WControl,
     ambient: Ambient<T>,
+    pub(super) sizes: Sizes<T>,
     /// Of target and background.
     yardsticks: [Yardstick<T>; 2],
     pub(super) w: Vec<T>,
@@ -62,8 +64,7 @@ struct Ambient<T> {
 impl<T: Real> Ambient<T> {
     /// Empty unless the background is contrasted and the loss has need of it.
     fn new(problem: &Problem<'_>, params: &FitParams, unit: f64) -> Self {
-        let needed =
-            params.loss == LossKind::Poisson && params.weight < 0.0 && params.ambient > 0.0;
+        let needed = params.loss.is_counts() && params.weight < 0.0 && params.ambient > 0.0;
         let Some(y) = problem.background_summary.as_ref().filter(|_| needed) else {
             return Ambient::default();
         };
@@ -72,14 +73,6 @@ impl<T: Real> Ambient<T> {
             profile: y.profile(),
             cells: y.column_sums.iter().map(multiple).collect(),
         }
-    }
-}
-
-/// What a divergence of scaled data is multiplied by to be that of the data.
-fn to_user(loss: LossKind, unit: f64) -> f64 {
-    match loss {
-        LossKind::Mse => unit * unit,
-        LossKind::Poisson => unit,
     }
 }
 
@@ -141,6 +134,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             floor: T::of(floor),
             l1: T::of(h_penalty.l1),
             l2: T::of(h_penalty.l2),
+            measures: true,
         };
         let w_control = WControl {
             loss: params.loss,
@@ -173,12 +167,14 @@ impl<'a, T: Real> FullBatch<'a, T> {
             params.hold_out.is_some(),
         );
         let batches = params.batches.filter(|_| phase == Phase::Batches);
+        let fresh = !matches!(start, Start::Factors(_));
         let mut fit = FullBatch {
             ambient: Ambient::new(&problem, &params, unit),
+            sizes: Sizes::new(&problem, &params, fresh, unit)?,
             yardsticks: match params.hold_out {
                 Some(_) => problem.each_set().map(|set| {
                     set.map_or(Yardstick::default(), |(matrix, summary)| {
-                        Yardstick::new(matrix, summary, params.loss, to_user(params.loss, unit))
+                        Yardstick::new(matrix, summary, params.loss, params.loss.to_user(unit))
                     })
                 }),
                 None => Default::default(),
@@ -192,7 +188,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             problem,
             params,
             unit,
-            fresh: !matches!(start, Start::Factors(_)),
+            fresh,
             control,
             w_control,
             pass,
@@ -293,6 +289,11 @@ impl<'a, T: Real> FullBatch<'a, T> {
         (self.params.hold_out.is_some() && self.phase == Phase::Done).then_some(self.held_out)
     }
 
+    /// Sizes of the features with nb, of target and background where these differ; empty with other losses.
+    pub fn sizes(&self) -> Vec<Vec<f64>> {
+        self.sizes.sizes()
+    }
+
     fn run_pass(&mut self, deadline: Instant) -> bool {
         let mut pass = std::mem::take(&mut self.pass);
         let mut h_next = std::mem::take(&mut self.h_next);
@@ -322,7 +323,9 @@ impl<'a, T: Real> FullBatch<'a, T> {
                 shared: &self.shared,
                 guard: self.control.guard,
                 ambient: &self.ambient.profile,
+                dispersed: Default::default(),
             },
+            dispersed: self.sizes.view(),
             factors: padded::<T>(self.params.k),
             scale: self.unit.recip(),
             control: Control {
@@ -330,6 +333,8 @@ impl<'a, T: Real> FullBatch<'a, T> {
                 ..self.control
             },
             stats,
+            sizes: stats && self.sizes.wants(self.history.len()),
+            excess: self.sizes.excess().is_none(),
             hold_out: self.params.hold_out,
             yardsticks: self.yardsticks.each_ref().map(Yardstick::view),
             ambient: &self.ambient.cells,
@@ -339,9 +344,19 @@ impl<'a, T: Real> FullBatch<'a, T> {
 
     /// Notes the divergences of the model that the pass started from.
     pub(super) fn record(&mut self, sums: [Sums; 2]) {
-        let to_user = to_user(self.params.loss, self.unit);
+        let to_user = self.params.loss.to_user(self.unit);
         let factor = self.params.loss.penalty_factor();
-        let [x, y] = sums;
+        let excess = sums.map(|sums| sums.excess);
+        let known = self.sizes.excess().unwrap_or(excess);
+        self.sizes.know(known);
+        let [mut x, mut y] = sums;
+        for (sums, excess) in [&mut x, &mut y].into_iter().zip(known) {
+            // Where counts are fitted almost exactly rounding may leave less than nothing; NaN stays.
+            sums.divergence -= excess;
+            if sums.divergence < 0.0 {
+                sums.divergence = 0.0;
+            }
+        }
         let mut objective = x.divergence + factor * (x.penalty + self.w_penalty());
         let mut background = f64::NAN;
         if self.problem.background.is_some() {
@@ -376,7 +391,13 @@ impl<'a, T: Real> FullBatch<'a, T> {
 
     /// W step, rescaling, stopping rule.
     pub(super) fn finish_sweep(&mut self, records: [&[&WStats<T>]; 2]) {
-        w_step(&self.w, &mut self.w_next, records, self.w_control);
+        w_step(
+            &self.w,
+            &mut self.w_next,
+            records,
+            self.sizes.scaled(),
+            self.w_control,
+        );
         self.normalise_next();
         if !self.next_in_range() {
             return;
@@ -384,13 +405,23 @@ impl<'a, T: Real> FullBatch<'a, T> {
         self.change = correlation_distance(&self.w, &self.w_next, self.entries());
         std::mem::swap(&mut self.w, &mut self.w_next);
         std::mem::swap(&mut self.h, &mut self.h_next);
-        self.converged = self.change < self.params.tol;
+        self.estimate_sizes(records);
+        self.converged = self.change < self.params.tol && self.sizes.settled();
         self.revive();
         self.share();
         // The record of this sweep is written by the next pass.
         if self.converged || self.history.len() >= self.params.maxit {
             self.phase = Phase::Evaluate;
         }
+    }
+
+    /// Moves the sizes, if the records of the pass say where.
+    pub(super) fn estimate_sizes(&mut self, records: [&[&WStats<T>]; 2]) {
+        // The history has this sweep's start already.
+        if self.sizes.wants(self.history.len() - 1) {
+            self.sizes.estimate(records);
+        }
+        self.sizes.begin(self.history.len());
     }
 
     /// Moves the sums of the new W's columns into the new H, and returns them.
@@ -438,5 +469,6 @@ impl<'a, T: Real> FullBatch<'a, T> {
     pub(super) fn share(&mut self) {
         let factors = padded::<T>(self.params.k);
         self.shared = with_loss!(self.params.loss, loss => loss.shared(&self.w, factors));
+        self.sizes.share(&self.w, factors, &self.ambient.profile);
     }
 }

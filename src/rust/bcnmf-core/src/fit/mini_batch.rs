@@ -85,7 +85,10 @@ impl<T: Real> MiniBatch<T> {
             even_ranges(room, stripes).collect()
         });
         let denominator = with_loss!(params.loss, loss => loss.denominator_len(factors));
-        let record = || WStats::new(rows * factors, denominator, false);
+        let record = || {
+            let sizes = if params.loss.has_sizes() { rows } else { 0 };
+            WStats::new(rows * factors, denominator, sizes > 0, sizes)
+        };
         MiniBatch {
             batches,
             seed: match start {
@@ -173,12 +176,13 @@ impl<T: Real> MiniBatch<T> {
     }
 
     /// Adds the batch's sums and records.
-    fn add(&mut self, w: &[T], loss: LossKind, factors: usize) {
+    fn add(&mut self, w: &[T], sizes: [&[T]; 2], loss: LossKind, factors: usize) {
         let fresh = ((self.done + 2) as f64).powf(-FADING);
         let cells = self.cells().map(<[u32]>::len);
         for (at, set) in Set::BOTH.into_iter().enumerate() {
             let sums = self.pass.sums(set);
             self.sums[at].divergence += sums.divergence;
+            self.sums[at].excess += sums.excess;
             self.sums[at].penalty += sums.penalty;
             // A small background has no cell in some batches.
             if cells[at] == 0 {
@@ -192,7 +196,7 @@ impl<T: Real> MiniBatch<T> {
             let scale = self.order[at].len() as f64 / cells[at] as f64;
             if std::mem::take(&mut self.unseen[at]) {
                 self.record[at].blend(0.0, &records, scale);
-                with_loss!(loss, loss => self.record[at].temper(loss, w, factors, fresh));
+                with_loss!(loss, loss => self.record[at].temper(loss, w, sizes[at], factors, fresh));
             } else {
                 self.record[at].blend(1.0 - fresh, &records, fresh * scale);
             }
@@ -252,7 +256,7 @@ impl<T: Real> FullBatch<'_, T> {
         let sound = work.h_next.iter().all(|h| in_range(h, self.unit));
         if sound {
             work.store(if each { &mut self.h } else { &mut self.h_next }, factors);
-            work.add(&self.w, self.params.loss, factors);
+            work.add(&self.w, self.sizes.scaled(), self.params.loss, factors);
         }
         if !sound || (each && !self.move_w(work)) {
             // The pass is broken off, with the factors that there were; its record is of the cells so far.
@@ -270,7 +274,13 @@ impl<T: Real> FullBatch<'_, T> {
         let records = work.record.each_ref();
         let background = usize::from(self.problem.background.is_some());
         let records = [&records[..1], &records[1..1 + background]];
-        w_step(&self.w, &mut self.w_next, records, self.w_control);
+        w_step(
+            &self.w,
+            &mut self.w_next,
+            records,
+            self.sizes.scaled(),
+            self.w_control,
+        );
         if !in_range(&self.w_next, self.unit) {
             return false;
         }
@@ -310,6 +320,9 @@ impl<T: Real> FullBatch<'_, T> {
         std::mem::swap(&mut self.w, &mut self.w_next);
         std::mem::swap(&mut self.h, &mut self.h_next);
         work.record.iter_mut().for_each(|r| r.rescale_h(&sums));
+        let records = work.record.each_ref();
+        let background = usize::from(self.problem.background.is_some());
+        self.estimate_sizes([&records[..1], &records[1..1 + background]]);
         self.change = correlation_distance(&work.w, &self.w, self.entries());
         self.share();
         // The first pass has measured coefficients that knew nothing.

@@ -3,6 +3,7 @@
 //! A driver is an object that remembers a fit in progress. Its caller advances it by a small time
 //! budget, again and again, and may look at the model in between.
 
+mod dispersion;
 mod full_batch;
 mod mini_batch;
 mod model;
@@ -16,9 +17,12 @@ mod stopping;
 mod w_step;
 mod yardstick;
 
+pub use dispersion::SIZES;
 pub use full_batch::FullBatch;
 pub use model::{Factors, HeldOut, Model, Record};
-pub use params::{Batches, Contrast, FitParams, Penalty, Scaling, Size, Steps, Update};
+pub use params::{
+    Batches, By, Contrast, Dispersion, FitParams, Penalty, Scaling, Size, Steps, Update,
+};
 pub use problem::Problem;
 pub use project::{Projection, ProjectionParams};
 pub use restarts::{Outcome, Restarts};

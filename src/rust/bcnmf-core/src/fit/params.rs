@@ -23,7 +23,7 @@ impl Penalty {
     /// `(W, H)` penalties for data divided by `unit`.
     ///
     /// With columns of W summing to 1, `μ` the target's mean, `t` its total and `M × N` its size:
-    /// H of mse `s₁ = μ`, `s₂ = 1/M`; H of poisson `s₁ = 1`, `s₂ = N/t`; W of mse `s₁ = μ t / K`,
+    /// H of mse `s₁ = μ`, `s₂ = 1/M`; H of poisson and nb `s₁ = 1`, `s₂ = N/t`; W of mse `s₁ = μ t / K`,
     /// `s₂ = t²/(N K²)`; W of poisson `s₁ = t/K`, `s₂ = t M/K`.
     pub(crate) fn absolute(
         w: Penalty,
@@ -37,7 +37,7 @@ impl Penalty {
         let mean = total / (m * n);
         let (w1, w2, h1, h2) = match loss {
             LossKind::Mse => (mean * total / k, total * total / (n * k * k), mean, 1.0 / m),
-            LossKind::Poisson => (total / k, total * m / k, 1.0, n / total),
+            LossKind::Poisson | LossKind::Nb => (total / k, total * m / k, 1.0, n / total),
         };
         (
             Penalty {
@@ -122,7 +122,7 @@ impl Steps {
     };
 
     /// What paid by the clock: with mse a step more costs factors² for a cell or feature, with
-    /// poisson nearly as much as the first.
+    /// poisson nearly as much as the first, with nb less than the W step.
     pub fn fast(loss: LossKind) -> Self {
         match loss {
             LossKind::Mse => Steps {
@@ -132,6 +132,11 @@ impl Steps {
             },
             LossKind::Poisson => Steps {
                 h: 2,
+                first: 10,
+                w: 1,
+            },
+            LossKind::Nb => Steps {
+                h: 3,
                 first: 10,
                 w: 1,
             },
@@ -155,6 +160,40 @@ pub enum Update {
     Batch,
     /// After every pass, from the sum of all records: the result of a full batch.
     Pass,
+}
+
+/// The sizes of negative binomial counts: their variance is `λ + λ²/size`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dispersion {
+    /// What is estimated.
+    pub by: By,
+    /// Whether target and background have the same sizes. They are estimated from the target then, and from a background that is explained, with its
+    /// weight.
+    pub shared: bool,
+    /// Sizes of the features in target and background to start from, or to keep; empty to start as Poisson counts. The
+    /// first ones count where they are shared. Infinite for Poisson counts; else moved into [`super::SIZES`].
+    pub size: [Vec<f64>; 2],
+}
+
+impl Default for Dispersion {
+    fn default() -> Self {
+        Dispersion {
+            by: By::Feature,
+            shared: true,
+            size: Default::default(),
+        }
+    }
+}
+
+/// What is estimated of the sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// One for each feature.
+    Feature,
+    /// One for all.
+    Global,
+    /// Nothing: they are given.
+    Fixed,
 }
 
 /// Parameters of a fit. [`FitParams::check`] is called by the drivers.
@@ -184,6 +223,8 @@ pub struct FitParams {
     /// background's mean profile: what bounds the objective from below (see [`crate::loss::poisson`]).
     /// Without meaning where the background is explained, and with mse.
     pub ambient: f64,
+    /// Sizes of negative binomial counts; without meaning with other losses.
+    pub dispersion: Dispersion,
     /// Mini-batches; `None` for the full batch. Then `maxit` counts passes over the data, and where W moves after
     /// every batch, `tol` is the part by which a pass must lower the objective for another one to follow.
     pub batches: Option<Batches>,
@@ -210,6 +251,7 @@ impl FitParams {
             scaling: Scaling::Normalised,
             steps: Steps::ONE,
             ambient: 0.0,
+            dispersion: Dispersion::default(),
             batches: None,
             hold_out: None,
             revive: false,

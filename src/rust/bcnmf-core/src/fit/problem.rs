@@ -68,7 +68,7 @@ impl<'a> Problem<'a> {
     pub fn size_ratio(&self, loss: LossKind) -> f64 {
         let size = |s: &Summary| match loss {
             LossKind::Mse => s.sum_squares,
-            LossKind::Poisson => s.sum,
+            LossKind::Poisson | LossKind::Nb => s.sum,
         };
         self.background_summary
             .as_ref()

@@ -1,5 +1,6 @@
 //! New cells on a fixed basis: H steps to convergence, cell by cell.
 
+use super::dispersion::Sizes;
 use super::model::unpad;
 use super::params::within;
 use super::problem::unit;
@@ -25,6 +26,7 @@ pub struct Projection<'a, T> {
     control: Control<T>,
     w: Vec<T>,
     w_sums: Vec<f64>,
+    sizes: Sizes<T>,
     shared: Vec<T>,
     h: Vec<T>,
     h_next: Vec<T>,
@@ -33,7 +35,7 @@ pub struct Projection<'a, T> {
 }
 
 /// How far a projection goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ProjectionParams {
     /// The loss.
     pub loss: LossKind,
@@ -45,6 +47,8 @@ pub struct ProjectionParams {
     pub h_penalty: Penalty,
     /// … and what scaled it there.
     pub size: Size,
+    /// Sizes of the features with nb; empty with other losses.
+    pub sizes: Vec<f64>,
 }
 
 impl<'a, T: Real> Projection<'a, T> {
@@ -102,6 +106,12 @@ impl<'a, T: Real> Projection<'a, T> {
         let mut w = transpose(w, data.rows(), k);
         let w_sums = normalise_columns(&mut w, k);
         let w: Vec<T> = pad(&w, k);
+        let mut sizes = if params.loss.has_sizes() {
+            Sizes::fixed(params.sizes, data.rows(), unit)?
+        } else {
+            Sizes::default()
+        };
+        sizes.share(&w, padded::<T>(k), &[]);
         let h: Vec<T> = level(&summary.column_sums, k, k, unit);
         Ok(Projection {
             shared: with_loss!(params.loss, loss => loss.shared(&w, padded::<T>(k))),
@@ -119,7 +129,9 @@ impl<'a, T: Real> Projection<'a, T> {
                 floor: T::FLOOR,
                 l1: T::of(penalty.l1),
                 l2: T::of(penalty.l2),
+                measures: true,
             },
+            sizes,
             h_next: h.clone(),
             loss: params.loss,
             data,
@@ -159,11 +171,15 @@ impl<T: Real> Driver for Projection<'_, T> {
                 shared: &self.shared,
                 guard: self.control.guard,
                 ambient: &[],
+                dispersed: Default::default(),
             },
+            dispersed: self.sizes.view(),
             factors: padded::<T>(self.k),
             scale: self.unit.recip(),
             control: self.control,
             stats: false,
+            sizes: false,
+            excess: false,
             hold_out: None,
             yardsticks: Default::default(),
             ambient: &[],

@@ -126,7 +126,7 @@ impl<'a, T: Real> Restarts<'a, T> {
 
     /// The best start among those that ended.
     pub fn best(&self) -> Option<usize> {
-        self.ended.best.as_ref().map(|(start, _)| *start)
+        self.ended.best.as_ref().map(|best| best.start)
     }
 
     /// Gives up the sweeps in work and all further starts. The starts in work end as they were after
@@ -145,13 +145,22 @@ impl<'a, T: Real> Restarts<'a, T> {
 
     /// The factors of the best start that ended; before the first has, of the best one in work.
     pub fn factors(&self) -> Factors {
+        self.kept().factors
+    }
+
+    /// The sizes of its features with nb, of target and background where these differ; empty with other losses.
+    pub fn sizes(&self) -> Vec<Vec<f64>> {
+        self.kept().sizes
+    }
+
+    fn kept(&self) -> Kept {
         let in_work = || {
             let work = self.lanes.iter().filter_map(|lane| lane.work.as_ref());
             work.min_by(|a, b| a.outcome().compare(&b.outcome()))
-                .map_or_else(Factors::default, |work| work.fit.factors())
+                .map_or_else(Kept::default, Work::keep)
         };
         let best = self.ended.best.as_ref();
-        best.map_or_else(in_work, |(_, factors)| factors.clone())
+        best.map_or_else(in_work, Kept::clone)
     }
 
     /// [`Restarts::factors`] as a model.
@@ -223,6 +232,14 @@ impl<'a, T: Real> Lane<'a, T> {
 }
 
 impl<T: Real> Work<'_, T> {
+    fn keep(&self) -> Kept {
+        Kept {
+            start: self.start,
+            factors: self.fit.factors(),
+            sizes: self.fit.sizes(),
+        }
+    }
+
     fn outcome(&self) -> Outcome {
         Outcome {
             start: self.start,
@@ -241,13 +258,23 @@ impl<T: Real> Work<'_, T> {
 struct Ended {
     /// By start.
     outcomes: Vec<Outcome>,
-    best: Option<(usize, Factors)>,
+    best: Option<Kept>,
+}
+
+/// What is kept of a start.
+#[derive(Clone, Default)]
+struct Kept {
+    start: usize,
+    factors: Factors,
+    sizes: Vec<Vec<f64>>,
 }
 
 impl Ended {
     fn best(&self) -> Option<&Outcome> {
-        let (best, _) = self.best.as_ref()?;
-        self.outcomes.iter().find(|outcome| outcome.start == *best)
+        let best = self.best.as_ref()?;
+        self.outcomes
+            .iter()
+            .find(|outcome| outcome.start == best.start)
     }
 
     fn is_beaten_by(&self, outcome: &Outcome) -> bool {
@@ -257,7 +284,7 @@ impl Ended {
     fn add<T: Real>(&mut self, work: &Work<'_, T>) {
         let outcome = work.outcome();
         if self.is_beaten_by(&outcome) {
-            self.best = Some((work.start, work.fit.factors()));
+            self.best = Some(work.keep());
         }
         self.list(outcome);
     }
@@ -329,7 +356,10 @@ mod tests {
             };
             Ended {
                 outcomes: vec![outcome],
-                best: Some((start, Factors::default())),
+                best: Some(Kept {
+                    start,
+                    ..Kept::default()
+                }),
             }
         };
         let parts = [

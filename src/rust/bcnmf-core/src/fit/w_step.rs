@@ -34,19 +34,18 @@ const ROWS: usize = 128;
 ///
 /// A background that is explained (`weight ≥ 0`) adds its numerator to the numerator and its
 /// denominator to the denominator; one that is contrasted adds each to the other. Each step is downhill
-/// for the H that the records are of.
+/// for the H that the records are of. `sizes` are those of the features in each set, where they have any.
 pub(crate) fn w_step<T: Real>(
     w: &[T],
     w_next: &mut [T],
     records: [&[&WStats<T>]; 2],
+    sizes: [&[T]; 2],
     control: WControl,
 ) {
     let factors = control.factors;
-    let masked = records
-        .iter()
-        .any(|r| r.iter().any(|r| !r.masked.is_empty()));
+    let owns = records.iter().any(|r| r.iter().any(|r| !r.own.is_empty()));
     let lasting = with_loss!(control.loss, loss => loss.lasting());
-    let steps = if lasting && !masked { control.steps } else { 1 };
+    let steps = if lasting && !owns { control.steps } else { 1 };
     let denominators = records.map(|records| {
         let mut sum = records
             .first()
@@ -87,13 +86,16 @@ pub(crate) fn w_step<T: Real>(
                     descend(&mut row, &mut sums, [convex, &denominators[1]], control);
                 } else {
                     for _ in 0..steps {
-                        for ((denominator, records), [_, q]) in
-                            denominators.iter().zip(records).zip(&mut sums)
-                        {
+                        let sets = denominators.iter().zip(records).zip(sizes);
+                        for (((denominator, records), sizes), [_, q]) in sets.zip(&mut sums) {
+                            if sizes.get(at / factors).is_some_and(|size| size.is_finite()) {
+                                own_part(records, at, q);
+                                continue;
+                            }
                             if !denominator.is_empty() {
                                 with_loss!(control.loss, loss => loss.denominator(denominator, &row, q));
                             }
-                            if masked {
+                            if owns {
                                 take_off(q, records, at);
                             }
                         }
@@ -176,13 +178,22 @@ fn descend_row(
     }
 }
 
+/// What the records have of the denominator of the feature alone whose loadings start at `at`.
+fn own_part<T: Real>(records: &[&WStats<T>], at: usize, out: &mut [f64]) {
+    out.fill(0.0);
+    for record in records {
+        out.iter_mut()
+            .zip(&record.own[at..])
+            .for_each(|(sum, part)| *sum += part.wide());
+    }
+}
+
 /// Takes what entries that do not count would add off the denominator of the feature whose loadings start at `at`.
 fn take_off<T: Real>(denominator: &mut [f64], records: &[&WStats<T>], at: usize) {
     for record in records {
-        let part = &record.masked[at..at + denominator.len()];
         denominator
             .iter_mut()
-            .zip(part)
+            .zip(&record.own[at..])
             .for_each(|(sum, part)| *sum -= part.wide());
     }
     not_negative(denominator);

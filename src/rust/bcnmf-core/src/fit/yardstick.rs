@@ -24,7 +24,7 @@ impl<T: Real> Yardstick<T> {
         let mean = null.iter().sum::<f64>() / null.len() as f64;
         let size = match loss {
             LossKind::Mse => set.sum_squares,
-            LossKind::Poisson => set.sum,
+            LossKind::Poisson | LossKind::Nb => set.sum,
         };
         // All cells alike: no rounding error may pass for a loss.
         let least = 1e-9 * size / (null.len() * set.column_sums.len()) as f64;
@@ -52,14 +52,14 @@ fn mean_profile_losses(block: &impl Columns, set: &Summary, loss: LossKind) -> V
             share.iter().map(|p| p * p * squares).collect()
         }
         // Σ (p s − x) over the cells of a feature is 0.
-        LossKind::Poisson => vec![0.0; share.len()],
+        LossKind::Poisson | LossKind::Nb => vec![0.0; share.len()],
     };
     for (j, cell) in set.column_sums.iter().enumerate() {
         for (i, x) in block.column(j).filter(|(_, x)| *x > 0.0) {
             let rate = share[i] * cell;
             sums[i] += match loss {
                 LossKind::Mse => x * (x - 2.0 * rate),
-                LossKind::Poisson => x * (x / rate).ln(),
+                LossKind::Poisson | LossKind::Nb => x * (x / rate).ln(),
             };
         }
     }

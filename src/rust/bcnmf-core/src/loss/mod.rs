@@ -8,9 +8,13 @@
 
 mod log_sum;
 pub mod mse;
+pub mod nb;
 pub mod poisson;
+mod rising;
 
 pub(crate) use log_sum::{ln_f32, ln_f64};
+pub(crate) use nb::{ABREAST, TILE};
+pub use nb::{Dispersed, Tile};
 
 use crate::matrix::Cell;
 use crate::real::Real;
@@ -25,10 +29,12 @@ pub enum LossKind {
     Mse,
     /// Generalised Kullback–Leibler divergence, `Σ x log(x/λ) − x + λ`: Poisson counts.
     Poisson,
+    /// Negative binomial log-likelihood: overdispersed counts, see [`nb`].
+    Nb,
 }
 
 impl LossKind {
-    /// The loss of that name ("mse" or "poisson").
+    /// The loss of that name ("mse", "poisson" or "nb").
     ///
     /// # Errors
     /// If there is none of that name.
@@ -36,10 +42,11 @@ impl LossKind {
         match name {
             "mse" => Ok(LossKind::Mse),
             "poisson" => Ok(LossKind::Poisson),
+            "nb" => Ok(LossKind::Nb),
             _ => Err(crate::Error::Parameter {
                 name: "loss",
                 value: format!("\"{name}\""),
-                range: "\"mse\" or \"poisson\"".into(),
+                range: "\"mse\", \"poisson\" or \"nb\"".into(),
             }),
         }
     }
@@ -49,8 +56,26 @@ impl LossKind {
     pub(crate) fn penalty_factor(self) -> f64 {
         match self {
             LossKind::Mse => 2.0,
-            LossKind::Poisson => 1.0,
+            LossKind::Poisson | LossKind::Nb => 1.0,
         }
+    }
+
+    /// What a divergence of data divided by `unit` is multiplied by to be that of the data.
+    pub(crate) fn to_user(self, unit: f64) -> f64 {
+        match self {
+            LossKind::Mse => unit * unit,
+            LossKind::Poisson | LossKind::Nb => unit,
+        }
+    }
+
+    /// Whether the data are counts.
+    pub fn is_counts(self) -> bool {
+        self != LossKind::Mse
+    }
+
+    /// Whether features have sizes.
+    pub fn has_sizes(self) -> bool {
+        self == LossKind::Nb
     }
 }
 
@@ -64,6 +89,10 @@ macro_rules! with_loss {
             }
             $crate::loss::LossKind::Poisson => {
                 let $loss = $crate::loss::poisson::Poisson;
+                $call
+            }
+            $crate::loss::LossKind::Nb => {
+                let $loss = $crate::loss::nb::Nb;
                 $call
             }
         }
@@ -86,6 +115,8 @@ pub struct Control<T> {
     pub l1: T,
     /// Penalty on half their sum of squares.
     pub l2: T,
+    /// Whether the divergence is wanted of a loss that has to work for it.
+    pub measures: bool,
 }
 
 /// What a sweep needs of `W`: the loadings and what the loss derives from them once a sweep.
@@ -98,8 +129,10 @@ pub struct Basis<'w, T> {
     /// Added to fitted rates that data are divided by.
     pub guard: T,
     /// Profile (features, sum 1) of the rate that a cell has without any factor; empty when there is
-    /// none. Poisson only, see [`poisson`].
+    /// none. Counts only, see [`poisson`].
     pub ambient: &'w [T],
+    /// Sizes of the features, nb only.
+    pub dispersed: Dispersed<'w, T>,
 }
 
 /// What predictions of held-out entries of a set are measured by.
@@ -116,6 +149,10 @@ pub struct Yardstick<'w, T> {
 /// Entries that do not count ([`Cell::masked`]) are in no sum. Factors are padded (see
 /// [`crate::width`]).
 pub trait Loss: Copy + Send + Sync {
+    /// Whether zeros are looked at one by one. What they add to denominators is then taken for tiles of cells: [`Loss::zeros`],
+    /// [`Loss::zeros_record`] and [`Loss::zeros_sizes`] come before the cells' own steps.
+    const DENSE: bool = false;
+
     /// What all columns need of `W` beside `W`: `WᵀW` (mse) or column sums (poisson).
     fn shared<T: Real>(self, w: &[T], factors: usize) -> Vec<T>;
 
@@ -155,6 +192,53 @@ pub trait Loss: Copy + Send + Sync {
         h: &[T],
         yardstick: Yardstick<'_, T>,
     ) -> f64;
+
+    /// Writes what the entries of a tile's cells would add to the denominators of their H steps (cells × factors) if all were zeros, and
+    /// returns what they would add to the divergence, if it is wanted.
+    fn zeros<T: Real>(
+        self,
+        _basis: Basis<'_, T>,
+        _tile: &mut Tile<'_, T>,
+        _denominators: &mut [T],
+        _measures: bool,
+    ) -> f64 {
+        0.0
+    }
+
+    /// Adds to the record what they would if all were zeros.
+    fn zeros_record<T: Real>(
+        self,
+        _basis: Basis<'_, T>,
+        _tile: &mut Tile<'_, T>,
+        _stats: &mut WStats<T>,
+    ) {
+    }
+
+    /// Adds to the derivatives by the logarithms of the sizes what they would if all were zeros.
+    fn zeros_sizes<T: Real>(
+        self,
+        _basis: Basis<'_, T>,
+        _tile: &mut Tile<'_, T>,
+        _stats: &mut WStats<T>,
+    ) {
+    }
+
+    /// Adds to these derivatives what a cell's entries that are not zeros have beyond that.
+    fn sizes<S: Simd, T: Real, K: Width>(
+        self,
+        _simd: S,
+        _width: K,
+        _basis: Basis<'_, T>,
+        _cell: Cell<'_, T>,
+        _h: &[T],
+        _stats: &mut WStats<T>,
+    ) {
+    }
+
+    /// The part of a cell's divergence that hangs on data and sizes alone, to be taken off.
+    fn excess<T: Real>(self, _basis: Basis<'_, T>, _cell: Cell<'_, T>) -> f64 {
+        0.0
+    }
 
     /// Whether a record of cells in which all entries count holds for any W, not only for the one it was
     /// made with: then several W steps can be taken from it. Its divergence is quadratic in W, and its denominator the

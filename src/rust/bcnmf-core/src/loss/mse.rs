@@ -96,7 +96,7 @@ impl Loss for Mse {
         add_outer(simd, width, &mut stats.denominator, h);
         for &i in cell.masked {
             let fit = dot(simd, width.row(basis.w, i as usize), h);
-            add_scaled(simd, width.row_mut(&mut stats.masked, i as usize), fit, h);
+            add_scaled(simd, width.row_mut(&mut stats.own, i as usize), fit, h);
         }
     }
 

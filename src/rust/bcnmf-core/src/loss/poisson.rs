@@ -22,7 +22,7 @@
 //! `ε = 0` is the published objective.
 
 use super::log_sum::LogSum;
-use super::{Basis, Control, Loss, Yardstick, not_negative, update_cell};
+use super::{Basis, Control, Loss, Yardstick, update_cell};
 use crate::group::{Each, GROUP, Groups, add_rows, add_scaled, add_to_rows, dots, ratios, rows_of};
 use crate::matrix::Cell;
 use crate::real::Real;
@@ -36,7 +36,7 @@ pub struct Poisson;
 
 /// Part of a held-out rate that comes from the mean profile: a feature that the fit has not seen in a
 /// factor would be impossible there, and a single count of it outweigh all others.
-const SMOOTHING: f64 = 0.01;
+pub(super) const SMOOTHING: f64 = 0.01;
 
 impl Loss for Poisson {
     fn shared<T: Real>(self, w: &[T], factors: usize) -> Vec<T> {
@@ -53,16 +53,10 @@ impl Loss for Poisson {
         h: &mut [T],
         control: &Control<T>,
     ) -> f64 {
-        let mut denominator = width.zeros::<T>();
-        denominator.as_mut().copy_from_slice(basis.shared);
+        let denominator = counted_sums(simd, width, basis, basis.shared, cell.masked);
         let mut rates = basis.ambient_total(cell);
-        if !cell.masked.is_empty() {
-            for &i in cell.masked {
-                let row = width.row(basis.w, i as usize);
-                add_scaled(simd, denominator.as_mut(), -T::one(), row);
-                rates -= basis.ambient_rate(cell, i as usize).wide();
-            }
-            not_negative(denominator.as_mut());
+        for &i in cell.masked {
+            rates -= basis.ambient_rate(cell, i as usize).wide();
         }
         rates += dot_wide(denominator.as_ref(), h);
         let (mut numerator, deviance) = sums(simd, width, basis, cell, h, true);
@@ -103,12 +97,7 @@ impl Loss for Poisson {
             *sum += h.wide();
         }
         for &i in cell.masked {
-            add_scaled(
-                simd,
-                width.row_mut(&mut stats.masked, i as usize),
-                T::one(),
-                h,
-            );
+            add_scaled(simd, width.row_mut(&mut stats.own, i as usize), T::one(), h);
         }
     }
 
@@ -171,6 +160,48 @@ impl Loss for Poisson {
     }
 }
 
+/// `Wᵀ1` over the Poisson features that count, from the sums over all of these.
+#[inline(always)]
+pub(super) fn counted_sums<S: Simd, T: Real, K: Width>(
+    simd: S,
+    width: K,
+    basis: Basis<'_, T>,
+    all: &[T],
+    masked: &[u32],
+) -> K::Vector<T> {
+    let mut sums = width.zeros::<T>();
+    sums.as_mut().copy_from_slice(all);
+    if masked.is_empty() {
+        return sums;
+    }
+    for &i in masked {
+        if basis.is_poisson(i as usize) {
+            add_scaled(
+                simd,
+                sums.as_mut(),
+                -T::one(),
+                width.row(basis.w, i as usize),
+            );
+        }
+    }
+    let rounding = T::of(32.0) * T::epsilon();
+    let mut lost = false;
+    for (&sum, &all) in sums.as_ref().iter().zip(all) {
+        lost |= sum <= rounding * all && all > T::zero();
+    }
+    // Nearly all of a factor does not count: what is left has to be summed, not what is not taken off.
+    if lost {
+        sums.as_mut().fill(T::zero());
+        let mut masked = masked.iter().peekable();
+        for i in 0..basis.w.len() / width.size() {
+            if masked.next_if(|&&at| at as usize == i).is_none() && basis.is_poisson(i) {
+                add_scaled(simd, sums.as_mut(), T::one(), width.row(basis.w, i));
+            }
+        }
+    }
+    sums
+}
+
 /// `Wᵀ(x/λ)` of one cell and, if wanted, `Σ x log(x/λ) − x`.
 #[inline(always)]
 fn sums<S: Simd, T: Real, K: Width>(
@@ -229,7 +260,7 @@ fn ratios_to_fit<S: Simd, T: Real>(
 
 /// The rate of one entry: what the factors say, and what is there without them.
 #[inline(always)]
-fn rate<S: Simd, T: Real, K: Width>(
+pub(super) fn rate<S: Simd, T: Real, K: Width>(
     simd: S,
     width: K,
     basis: Basis<'_, T>,
@@ -241,8 +272,17 @@ fn rate<S: Simd, T: Real, K: Width>(
 }
 
 impl<T: Real> Basis<'_, T> {
+    /// Whether a feature has no finite size.
     #[inline(always)]
-    fn ambient_total(&self, cell: Cell<'_, T>) -> f64 {
+    pub(super) fn is_poisson(&self, i: usize) -> bool {
+        self.dispersed
+            .size
+            .get(i)
+            .is_none_or(|size| !size.is_finite())
+    }
+
+    #[inline(always)]
+    pub(super) fn ambient_total(&self, cell: Cell<'_, T>) -> f64 {
         if self.ambient.is_empty() {
             0.0
         } else {
@@ -251,7 +291,7 @@ impl<T: Real> Basis<'_, T> {
     }
 
     #[inline(always)]
-    fn ambient_rate(&self, cell: Cell<'_, T>, i: usize) -> T {
+    pub(super) fn ambient_rate(&self, cell: Cell<'_, T>, i: usize) -> T {
         // No profile, no rate.
         self.ambient
             .get(i)

@@ -18,6 +18,8 @@ pub struct Cell<'c, T> {
     pub held: &'c [T],
     /// Rate that is there without any factor, as a multiple of [`crate::loss::Basis::ambient`].
     pub ambient: T,
+    /// What its features would add to the denominator of an H step if all were zeros: see [`crate::loss::Loss::zeros`].
+    pub zeros: &'c [T],
 }
 
 impl<'c, T: Real> Cell<'c, T> {
@@ -79,6 +81,7 @@ impl<T: Real> CellBuffer<T> {
             masked: &self.masked,
             held: &self.held,
             ambient,
+            zeros: &[],
         }
     }
 

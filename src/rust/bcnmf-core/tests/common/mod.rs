@@ -111,15 +111,54 @@ pub fn run<'a, T: Real>(
 pub fn divergence(loss: LossKind, x: &Array2<f64>, rate: &Array2<f64>) -> f64 {
     x.iter()
         .zip(rate)
-        .map(|(&x, &l)| entry_divergence(loss, x, l))
+        .map(|(&x, &l)| entry_divergence(loss, x, l, f64::INFINITY))
         .sum()
 }
 
-fn entry_divergence(loss: LossKind, x: f64, rate: f64) -> f64 {
+/// The size of a feature in target or background; infinite where there are none.
+fn size_of(params: &FitParams, background: bool, feature: usize) -> f64 {
+    let sets = &params.dispersion.size;
+    let set = usize::from(background && !params.dispersion.shared);
+    sets[set].get(feature).copied().unwrap_or(f64::INFINITY)
+}
+
+/// `log Γ(z)` for `z > 0`, Lanczos' approximation.
+pub fn ln_gamma(z: f64) -> f64 {
+    const G: [f64; 9] = [
+        0.999_999_999_999_809_9,
+        676.520_368_121_885_1,
+        -1_259.139_216_722_402_8,
+        771.323_428_777_653_1,
+        -176.615_029_162_140_6,
+        12.507_343_278_686_905,
+        -0.138_571_095_265_720_12,
+        9.984_369_578_019_572e-6,
+        1.505_632_735_149_311_6e-7,
+    ];
+    let z = z - 1.0;
+    let terms = G[1..].iter().zip(1..);
+    let series = G[0] + terms.map(|(g, n)| g / (z + f64::from(n))).sum::<f64>();
+    let t = z + 7.5;
+    0.5 * std::f64::consts::TAU.ln() + (z + 0.5) * t.ln() - t + series.ln()
+}
+
+/// `−log NB(x | λ, r)`, less what exactly fitted Poisson counts have.
+fn nb_divergence(x: f64, rate: f64, size: f64) -> f64 {
+    let zero = size * (rate / size).ln_1p();
+    if x == 0.0 {
+        return zero;
+    }
+    let likelihood = ln_gamma(x + size) - ln_gamma(size) - zero
+        + x * (rate.max(f64::MIN_POSITIVE).ln() - (rate + size).ln());
+    x * x.ln() - x - likelihood
+}
+
+fn entry_divergence(loss: LossKind, x: f64, rate: f64, size: f64) -> f64 {
     match loss {
+        LossKind::Nb if size.is_finite() => nb_divergence(x, rate, size),
         LossKind::Mse => (x - rate).powi(2),
-        LossKind::Poisson if x == 0.0 => rate,
-        LossKind::Poisson => x * log_ratio(x, rate) - x + rate,
+        _ if x == 0.0 => rate,
+        _ => x * log_ratio(x, rate) - x + rate,
     }
 }
 
@@ -127,19 +166,24 @@ fn entry_divergence(loss: LossKind, x: f64, rate: f64) -> f64 {
 fn held_out_weights(x: &Array2<f64>, loss: LossKind) -> Vec<f64> {
     let (genes, cells, all) = (x.sum_axis(Axis(1)), x.sum_axis(Axis(0)), x.sum());
     let mean_profile = Array2::from_shape_fn(x.dim(), |(i, j)| genes[i] * cells[j] / all);
+    // Poisson's for all counts.
+    let yardstick = match loss {
+        LossKind::Nb => LossKind::Poisson,
+        other => other,
+    };
     let null: Vec<f64> = (x.rows().into_iter().zip(mean_profile.rows()))
         .map(|(x, rate)| {
             let losses = x
                 .iter()
                 .zip(rate)
-                .map(|(&x, &l)| entry_divergence(loss, x, l));
+                .map(|(&x, &l)| entry_divergence(yardstick, x, l, f64::INFINITY));
             losses.sum::<f64>() / x.len() as f64
         })
         .collect();
     let mean = null.iter().sum::<f64>() / null.len() as f64;
     let size = match loss {
         LossKind::Mse => x.iter().map(|x| x * x).sum(),
-        LossKind::Poisson => all,
+        LossKind::Poisson | LossKind::Nb => all,
     };
     let least = 1e-9 * size / x.len() as f64;
     null.iter()
@@ -167,11 +211,14 @@ fn split_divergence(
         for (i, held_out) in held_out.into_iter().enumerate() {
             // Predictions of counts are smoothed by a hundredth of the mean profile.
             let rate = match params.loss {
-                LossKind::Poisson if held_out => 0.99 * rate[i] + 0.01 * total * genes[i] / all,
+                LossKind::Poisson | LossKind::Nb if held_out => {
+                    0.99 * rate[i] + 0.01 * total * genes[i] / all
+                }
                 _ => rate[i],
             };
             let weight = if held_out { weights[i] } else { 1.0 };
-            sums[usize::from(held_out)] += weight * entry_divergence(params.loss, x[i], rate);
+            sums[usize::from(held_out)] +=
+                weight * entry_divergence(params.loss, x[i], rate, size_of(params, background, i));
         }
     }
     sums
@@ -180,7 +227,7 @@ fn split_divergence(
 /// `ε p sᵀ` of a background that is contrasted, from its definition in the documentation of the loss.
 pub fn ambient_rate(y: &Array2<f64>, params: &FitParams) -> Array2<f64> {
     let (genes, cells) = (y.sum_axis(Axis(1)), y.sum_axis(Axis(0)));
-    let on = params.loss == LossKind::Poisson && params.weight < 0.0;
+    let on = params.loss.is_counts() && params.weight < 0.0;
     let share = if on { params.ambient / y.sum() } else { 0.0 };
     Array2::from_shape_fn(y.dim(), |(i, j)| share * genes[i] * cells[j])
 }
@@ -203,7 +250,7 @@ fn penalty_scales(loss: LossKind, x: &Array2<f64>, k: usize) -> [f64; 4] {
     let mean = total / (m * n);
     match loss {
         LossKind::Mse => [mean * total / k, total * total / (n * k * k), mean, 1.0 / m],
-        LossKind::Poisson => [total / k, total * m / k, 1.0, n / total],
+        LossKind::Poisson | LossKind::Nb => [total / k, total * m / k, 1.0, n / total],
     }
 }
 
@@ -268,8 +315,8 @@ fn magnitude(loss: LossKind, x: &Array2<f64>, rate: &Array2<f64>) -> f64 {
         .zip(rate)
         .map(|(&x, &l)| match loss {
             LossKind::Mse => x * x + l * l,
-            LossKind::Poisson if x == 0.0 => l,
-            LossKind::Poisson => x * log_ratio(x, l).abs() + x + l,
+            _ if x == 0.0 => l,
+            _ => x * log_ratio(x, l).abs() + x + l,
         })
         .sum()
 }

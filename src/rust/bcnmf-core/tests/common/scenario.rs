@@ -1,7 +1,7 @@
 //! Random data and parameters, drawn from a few numbers that proptest can print and shrink.
 
 use super::{Sparse, dense, factors, run};
-use bcnmf_core::fit::{Factors, FitParams, FullBatch, Penalty, Problem, Steps};
+use bcnmf_core::fit::{By, Dispersion, Factors, FitParams, FullBatch, Penalty, Problem, Steps};
 use bcnmf_core::matrix::HoldOut;
 use bcnmf_core::real::Real;
 use bcnmf_core::{LossKind, Matrix, Start};
@@ -85,7 +85,11 @@ pub struct Scenario {
 }
 
 pub fn losses() -> impl Strategy<Value = LossKind> {
-    prop_oneof![Just(LossKind::Mse), Just(LossKind::Poisson)]
+    prop_oneof![
+        Just(LossKind::Mse),
+        Just(LossKind::Poisson),
+        Just(LossKind::Nb)
+    ]
 }
 
 /// Sizes with the edge cases in them: one, a few, and enough for every kind of padding.
@@ -159,14 +163,38 @@ impl Scenario {
             steps: self.steps,
             ambient: self.ambient,
             hold_out: self.hold_out,
+            dispersion: self.dispersion(),
             ..FitParams::new(self.k, self.loss)
+        }
+    }
+
+    /// Sizes that stay, some of them infinite, with nb.
+    fn dispersion(&self) -> Dispersion {
+        let sizes = |stream: u64| -> Vec<f64> {
+            let exponents = random(self.rows, 1, 1.0, self.seed ^ stream);
+            let size = |e: &f64| {
+                if *e > 2.0 {
+                    f64::INFINITY
+                } else {
+                    0.05 * (4.0 * e).exp()
+                }
+            };
+            exponents.iter().map(size).collect()
+        };
+        if self.loss != LossKind::Nb {
+            return Dispersion::default();
+        }
+        Dispersion {
+            by: By::Fixed,
+            shared: self.seed.is_multiple_of(2),
+            size: [sizes(21), sizes(22)],
         }
     }
 
     pub fn data(&self) -> Data {
         let draw = |cells: usize, stream: u64| {
             let mut x = random(self.rows, cells, self.density, self.seed ^ stream);
-            if self.loss == LossKind::Poisson {
+            if self.loss.is_counts() {
                 x.mapv_inplace(|x| (4.0 * x).ceil());
             }
             if self.blank {

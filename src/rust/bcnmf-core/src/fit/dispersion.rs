@@ -1,0 +1,326 @@
+//! The features' sizes in a fit of negative binomial counts: where they start, when they move, and what hangs on them.
+
+use super::params::{FitParams, Update, within};
+use super::{By, Dispersion, Problem};
+use crate::Result;
+use crate::loss::Dispersed;
+use crate::real::Real;
+use crate::stats::WStats;
+
+/// The range of sizes. From the upper end on a feature is taken to be Poisson, with an infinite size.
+pub const SIZES: [f64; 2] = [1e-3, 1e6];
+
+/// Sweeps that a fit from scratch takes as if all were Poisson, or a third of all if these are few: they cost a fraction, and save as
+/// many of the others.
+const HEAD: usize = 30;
+
+/// Of the upper end, where estimates begin.
+const NEARLY: f64 = 0.999;
+
+/// Sweeps between two estimates: derivatives by the sizes cost half a sweep.
+const EVERY: usize = 5;
+
+/// As long as the logarithms of the sizes move by more than this in the mean, they do so in every sweep, and a fit does not end.
+const RESTLESS: f64 = 0.05;
+
+/// The logarithm of a size does not move by more than this at a time, but for the first time.
+const MOST: f64 = 2.0;
+
+/// The sizes of a fit. Empty with other losses.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sizes<T> {
+    dispersion: Dispersion,
+    /// Of one set that stands for both, or of target and background.
+    sets: Vec<Set<T>>,
+    unit: f64,
+    /// What the background counts where both sets have the same sizes: as in what W has to explain.
+    weight: f64,
+    /// Whether a feature whose size reaches the end becomes Poisson: not where records outlive a sweep, which are of the features
+    /// that were dispersed then.
+    limit: bool,
+    /// Sweeps to take before sizes are estimated from scratch.
+    head: Option<usize>,
+    /// Sweeps before they began to move, and estimates since.
+    begun: usize,
+    estimates: usize,
+    /// How much the logarithms moved in the last one, in the mean.
+    moved: f64,
+    /// What is to be taken off the divergences of target and background, if it is known for these sizes.
+    excess: Option<[f64; 2]>,
+}
+
+/// The sizes of a set's features.
+#[derive(Clone, Debug, Default)]
+struct Set<T> {
+    /// In the data's own units.
+    size: Vec<f64>,
+    scaled: Vec<T>,
+    features: Vec<u32>,
+    rows: Vec<T>,
+    sums: Vec<T>,
+    ambient: T,
+}
+
+impl<T: Real> Sizes<T> {
+    /// Sizes of a fit; `fresh` where its coefficients are made up.
+    ///
+    /// # Errors
+    /// Sizes that are given and wrong.
+    pub fn new(problem: &Problem<'_>, params: &FitParams, fresh: bool, unit: f64) -> Result<Self> {
+        if !params.loss.has_sizes() {
+            return Ok(Sizes::default());
+        }
+        let dispersion = params.dispersion.clone();
+        let (rows, given) = (problem.target.rows(), &params.dispersion.size);
+        let shared = dispersion.shared || problem.background.is_none();
+        let sets = if shared { 1 } else { 2 };
+        let scratch = given[0].is_empty();
+        let possible = !scratch || dispersion.by != By::Fixed;
+        within("size", "none", possible, || {
+            "given where it is fixed".into()
+        })?;
+        let start = if scratch {
+            vec![vec![f64::INFINITY; rows]; sets]
+        } else {
+            given[..sets].to_vec()
+        };
+        start.iter().try_for_each(|size| check(size, rows))?;
+        let mut sizes = Self::from(start, dispersion, unit);
+        sizes.weight = params.weight.max(0.0);
+        sizes.limit = params
+            .batches
+            .is_none_or(|batches| batches.update == Update::Pass);
+        if scratch {
+            let head = if fresh { HEAD.min(params.maxit / 3) } else { 0 };
+            sizes.head = Some(if sizes.limit { head } else { 0 });
+            sizes.begin(0);
+        }
+        Ok(sizes)
+    }
+
+    /// Sizes that are given for good.
+    ///
+    /// # Errors
+    /// If they are not above 0, or not one a feature.
+    pub fn fixed(size: Vec<f64>, rows: usize, unit: f64) -> Result<Self> {
+        check(&size, rows)?;
+        let dispersion = Dispersion {
+            by: By::Fixed,
+            ..Dispersion::default()
+        };
+        Ok(Self::from(vec![size], dispersion, unit))
+    }
+
+    fn from(start: Vec<Vec<f64>>, dispersion: Dispersion, unit: f64) -> Self {
+        let sets = start.into_iter().map(|size| Set {
+            size,
+            ..Set::default()
+        });
+        let mut sizes = Sizes {
+            sets: sets.collect(),
+            unit,
+            limit: true,
+            dispersion,
+            ..Sizes::default()
+        };
+        sizes.settle();
+        sizes
+    }
+
+    fn moves(&self) -> bool {
+        !self.sets.is_empty() && self.dispersion.by != By::Fixed
+    }
+
+    /// Whether the sweep after so many is to record the derivatives.
+    pub fn wants(&self, sweeps: usize) -> bool {
+        let since = sweeps.saturating_sub(self.begun);
+        let time = since.is_multiple_of(EVERY) || !self.settled();
+        self.moves() && self.head.is_none() && (time || !self.limit)
+    }
+
+    /// Whether a fit may end.
+    pub fn settled(&self) -> bool {
+        !self.moves() || (self.estimates > 1 && self.moved <= RESTLESS)
+    }
+
+    /// What is to be taken off the divergences, if it is known.
+    pub fn excess(&self) -> Option<[f64; 2]> {
+        if self.sets.is_empty() {
+            Some([0.0; 2])
+        } else {
+            self.excess
+        }
+    }
+
+    /// Notes it.
+    pub fn know(&mut self, excess: [f64; 2]) {
+        self.excess = Some(excess);
+    }
+
+    /// The sizes in the data's own units, of target and background where these differ.
+    pub fn sizes(&self) -> Vec<Vec<f64>> {
+        self.sets.iter().map(|set| set.size.clone()).collect()
+    }
+
+    /// The scaled sizes of each set; empty with other losses.
+    pub fn scaled(&self) -> [&[T]; 2] {
+        [0, 1].map(|set| self.of(set).map_or(&[][..], |set| &set.scaled))
+    }
+
+    /// What a pass needs of each set.
+    pub fn view(&self) -> [Dispersed<'_, T>; 2] {
+        [0, 1].map(|set| match self.of(set) {
+            None => Dispersed::default(),
+            Some(set) => Dispersed {
+                size: &set.scaled,
+                features: &set.features,
+                rows: &set.rows,
+                sums: &set.sums,
+                ambient: set.ambient,
+                unit: self.unit,
+            },
+        })
+    }
+
+    fn of(&self, set: usize) -> Option<&Set<T>> {
+        self.sets.get(set).or(self.sets.first())
+    }
+
+    /// Takes what is derived from a new W.
+    pub fn share(&mut self, w: &[T], factors: usize, profile: &[T]) {
+        for set in &mut self.sets {
+            let mut sums = vec![0.0; factors];
+            let mut ambient = 0.0;
+            set.rows.clear();
+            for (i, (row, size)) in w.chunks_exact(factors).zip(&set.scaled).enumerate() {
+                if size.is_finite() {
+                    set.rows.extend_from_slice(row);
+                } else {
+                    sums.iter_mut()
+                        .zip(row)
+                        .for_each(|(sum, w)| *sum += w.wide());
+                    ambient += profile.get(i).map_or(0.0, |share| share.wide());
+                }
+            }
+            set.sums = sums.into_iter().map(T::of).collect();
+            set.ambient = T::of(ambient);
+        }
+    }
+
+    /// Ends the head start, if it is over after so many sweeps: all features are next to Poisson then, where the
+    /// likelihood tells which of them are not.
+    pub fn begin(&mut self, sweeps: usize) {
+        if self.head.take_if(|head| *head <= sweeps).is_some() {
+            for set in &mut self.sets {
+                set.size.fill(NEARLY * SIZES[1]);
+            }
+            self.excess = None;
+            self.begun = sweeps;
+            self.settle();
+        }
+    }
+
+    /// One step of Newton's method for each size, from the derivatives of the log-likelihood by its logarithm that the
+    /// records have summed.
+    pub fn estimate(&mut self, records: [&[&WStats<T>]; 2]) {
+        let sum = |set: usize, i: usize| {
+            let parts = records[set].iter().map(|record| record.sizes[i]);
+            parts.fold([0.0; 2], |sum, part| add(sum, part, 1.0))
+        };
+        let shared = self.sets.len() == 1;
+        let most = if self.estimates == 0 {
+            f64::INFINITY
+        } else {
+            MOST
+        };
+        let (mut moved, mut number) = (0.0, 0);
+        for (at, set) in self.sets.iter_mut().enumerate() {
+            let sums = |i: usize| {
+                if shared && self.weight > 0.0 {
+                    add(sum(0, i), sum(1, i), self.weight)
+                } else {
+                    sum(at, i)
+                }
+            };
+            let global = (self.dispersion.by == By::Global).then(|| {
+                let each = set.features.iter().map(|&i| sums(i as usize));
+                newton(each.fold([0.0; 2], |a, b| add(a, b, 1.0)), most)
+            });
+            for &i in &set.features {
+                let step = global.unwrap_or_else(|| newton(sums(i as usize), most));
+                set.size[i as usize] *= step.exp();
+                moved += step.abs().min(MOST);
+                number += 1;
+            }
+        }
+        self.estimates += 1;
+        self.moved = moved / f64::from(number.max(1));
+        self.excess = None;
+        self.settle();
+    }
+
+    /// Brings the sizes into their range, and what hangs on them up to date.
+    fn settle(&mut self) {
+        let [least, most] = SIZES;
+        for set in &mut self.sets {
+            for size in &mut set.size {
+                if self.limit && *size >= most {
+                    *size = f64::INFINITY;
+                } else if size.is_finite() {
+                    *size = size.clamp(least, most);
+                }
+            }
+            set.scaled = set
+                .size
+                .iter()
+                .map(|size| T::of(size / self.unit))
+                .collect();
+            let dispersed = set
+                .size
+                .iter()
+                .zip(0..)
+                .filter(|(size, _)| size.is_finite());
+            set.features = dispersed.map(|(_, i)| i).collect();
+        }
+    }
+}
+
+fn add(a: [f64; 2], b: [f64; 2], weight: f64) -> [f64; 2] {
+    [a[0] + weight * b[0], a[1] + weight * b[1]]
+}
+
+fn check(size: &[f64], rows: usize) -> Result<()> {
+    for size in size {
+        within("size", size, *size > 0.0, || "above 0".into())?;
+    }
+    within("number of sizes", size.len(), size.len() == rows, || {
+        format!("{rows}, one a feature")
+    })
+}
+
+/// The step of a size's logarithm where the log-likelihood has this slope and curvature by it.
+///
+/// The likelihood is steep on the side of small dispersions `1/r` and flat on that of large ones. So Newton's method stops short of
+/// the maximum if it is taken for the dispersion where that is too small, and for the logarithm of the size where that
+/// is too small.
+fn newton([slope, curvature]: [f64; 2], most: f64) -> f64 {
+    if slope == 0.0 || slope.is_nan() || curvature.is_nan() {
+        return 0.0;
+    }
+    if slope > 0.0 {
+        let step = if curvature < 0.0 {
+            -slope / curvature
+        } else {
+            MOST
+        };
+        return step.min(MOST);
+    }
+    // The second derivative by the dispersion, times its square.
+    let curvature = curvature + slope;
+    let step = if curvature < 0.0 {
+        -(slope / curvature).ln_1p()
+    } else {
+        -MOST
+    };
+    step.max(-most)
+}
