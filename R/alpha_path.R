@@ -59,7 +59,7 @@
 #' path
 #' plot(path)
 #' @export
-alpha_path <- function(target, background, k, beta = c(0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8), loss = c("mse", "poisson"),
+alpha_path <- function(target, background, k, beta = c(0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8), loss = c("mse", "poisson", "nb"),
                        tolerance = 0.01, shuffles = 1, most = 1000, maxit = 100, seed = 1, threads = NULL, verbose = NULL) {
   call <- rlang::current_env()
   check_both_sets(if (!missing(target)) target, if (!missing(background)) background, "a path over contrast strengths needs", call)
@@ -69,7 +69,7 @@ alpha_path <- function(target, background, k, beta = c(0, 0.05, 0.1, 0.2, 0.3, 0
   check_rank_given(if (!missing(k)) k, NULL, call)
   k <- check_rank(k, min(dim(x)), call)
   settings <- list(
-    k = k, loss = check_choice(loss, c("mse", "poisson")), beta = check_betas(beta, call), tolerance = check_number(tolerance, min = 0),
+    k = k, loss = check_choice(loss, losses), beta = check_betas(beta, call), tolerance = check_number(tolerance, min = 0),
     shuffles = check_count(shuffles, min = 0), most = check_count(most, min = max(k, 2)), maxit = check_count(maxit),
     seed = check_one_seed(seed, call), threads = resolve_threads(threads, call)
   )

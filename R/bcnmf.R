@@ -9,7 +9,7 @@
 #'
 #' * **Contrast strength** (`alpha`, arXiv 2602.22387). The fit minimises `D(X) - alpha * D(Y)` over `w`, while the coefficients
 #'   of both sets are their best response to `w`. What matters is the scale-free strength `beta`, which is `alpha` times the
-#'   background's size relative to the target's (sums of squares for `"mse"`, sums of counts for `"poisson"`); `fit$beta` has it whichever was given.
+#'   background's size relative to the target's (sums of squares for `"mse"`, sums of counts otherwise); `fit$beta` has it whichever was given.
 #'   Up to about 0.3 contrast costs the target's fit little. From about 1 on the target is no longer fitted.
 #' * **Target-only factors** (`k_target`). The last `k_target` factors are closed to the background, which is *explained*
 #'   by the others: the fit minimises `D(X) + lambda * D(Y)`. No strength has to be chosen, and programs come out as shared or
@@ -21,7 +21,7 @@
 #' there ends the call, as nothing has been fitted yet. On our benches (`bench/RESULTS-quality.md`) target-only factors found what contrast strengths missed, from every seed, at the price of a per cent of the target's fit.
 #' The published contrast is `alpha = ` a number.
 #'
-#' **A bound for counts.** With `"poisson"` the published objective has no lower bound: as soon as `alpha` times a feature's counts in the background exceed
+#' **A bound for counts.** With `"poisson"` and `"nb"` the published objective has no lower bound: as soon as `alpha` times a feature's counts in the background exceed
 #' those in the target, its loadings run to zero, the background's divergence to infinity, and the target's fit is lost with it. So a contrasted background
 #' has a fixed ambient rate besides its factors: the part `ambient` of each cell's counts, in the background's mean profile. Then its divergence can not exceed that of
 #' the ambient rate alone, and the objective not fall below `-alpha` times that; the updates stay what they are and go downhill as before. A larger `ambient` keeps more of
@@ -34,7 +34,8 @@
 #'
 #' A weak contrast strength is not always a gain, and with few factors it can blur a program that plain NMF finds. `vignette("get-started", package = "bcnmf")` compares the two ways.
 #'
-#' `D` is the sum of squared errors (`"mse"`) or the generalised Kullback-Leibler divergence, the Poisson deviance halved (`"poisson"`).
+#' `D` is the sum of squared errors (`"mse"`) or the generalised Kullback-Leibler divergence, the Poisson deviance halved (`"poisson"`), or the same for negative binomial
+#' counts (`"nb"`): minus their log-likelihood, less that of Poisson counts fitted exactly, so that it is the Poisson divergence where nothing is dispersed, and comparable between dispersions.
 #' All updates minimise a majoriser. After each update the columns of `w` are rescaled to sum to 1, which changes
 #' no product. A feature that is zero in the whole target gets zero loadings, unless a background that is explained has it.
 #'
@@ -43,7 +44,7 @@
 #'
 #' The same input and `seed` give the same bits with any number of `threads` on one kind of processor, and R's own random numbers are never touched.
 #' Multiplicative updates converge slowly, so a sweep takes several steps where they are cheap (Gillis and Glineur 2012): five of `h` and five
-#' of `w` with `"mse"`, two and one with `"poisson"`. With `"mse"` several steps are passes of coordinate descent, which sets one coefficient after another to its best
+#' of `w` with `"mse"`, two and one with `"poisson"`, three and one with `"nb"`. With `"mse"` several steps are passes of coordinate descent, which sets one coefficient after another to its best
 #' value (Hsieh and Dhillon 2011) and goes much further than as many multiplicative steps; what a contrast adds for `w` is concave, and replaced by its tangent before each pass. (`w` of online mini-batches,
 #' and `h` of cells with held-out entries, take multiplicative steps.) No step can go uphill, and `steps = 1` is the published algorithm. Some hundred sweeps are normal.
 #'
@@ -51,7 +52,7 @@
 #'
 #' With `init = "nndsvd"` fits start from the singular vectors of the target (Boutsidis and Gallopoulos 2008), found by a randomised method (Halko, Martinsson and Tropp 2011)
 #' that keeps sparse data sparse, looks at 5 000 evenly spaced cells of each set at most, and costs a few sweeps. Of each pair the larger non-negative part is taken, and raised to a random part of the feature's
-#' share of all counts where it is less, which is all that seeds differ in. With `"poisson"` features are first scaled by the root of their share. With `k_target` the shared
+#' share of all counts where it is less, which is all that seeds differ in. With counts features are first scaled by the root of their share. With `k_target` the shared
 #' factors start from the background's singular vectors, the target-only ones from those of the target outside of their span. In our trials such
 #' starts were ahead of random ones for the first hundred sweeps and the seeds ended closer together; the best of ten random starts ended as low or a little lower.
 #'
@@ -66,6 +67,7 @@
 #' go on from it with full sweeps say `bcnmf(..., init = fit, batch_size = NULL)`. With few cells there are too few batches in a pass, and the full batch is as fast. At the end the
 #' coefficients of all cells are fitted to the last `w`, and the divergences are those of that model; before, a row of `fit$history` is what cells lost when the pass came to them. No factor is
 #' started anew. `update = "pass"` moves `w` after the whole pass, which is the full batch's result up to rounding. Seeds of random starts also draw the order, other starts have one order.
+#' With `"nb"` dispersions are estimated once a pass: some ten passes from scratch, or go on from a model that has them.
 #'
 #' @section Interrupting: Ctrl-C or the stop button ends the call at once and loses nothing, see [interrupted_fit()].
 #'
@@ -73,7 +75,7 @@
 #'   infinite or negative values; features that differ; `k` below 1 or above the target's smaller side; any other argument out of
 #'   its range, with its name and value; unknown arguments. Warnings are of class `bcnmf_warning`: `beta` of 1 or more,
 #'   a contrast that raises the target's divergence to more than 1.1 times what plain NMF reaches (with an `alpha` that does not; `fit$price` has the ratio),
-#'   values that are not counts with `loss = "poisson"`, dead or duplicate factors, and a fit that left the finite numbers (the model before that sweep is returned).
+#'   values that are not counts with `loss = "poisson"` or `"nb"`, dead or duplicate factors, and a fit that left the finite numbers (the model before that sweep is returned).
 #'
 #' @param object the target, which may also be given as `target`. Features x cells: a numeric matrix, a sparse matrix of the Matrix package (a
 #'   `dgCMatrix` is read in place, others are converted without becoming dense), a matrix on disk (DelayedMatrix, BPCells; read into
@@ -88,8 +90,9 @@
 #' @param beta contrast strength free of the data's scale, instead of `alpha`; `"auto"` as there.
 #' @param k_target number of factors reserved for the target, instead of `alpha` or `beta`; or `"auto"`, for the number that [select_k_target()] selects with its defaults, whose table is then in
 #'   `fit$k_targets`. Without `alpha`, `beta` and `lambda` that is the default; where it is 0, `alpha` is `"auto"`.
-#' @param lambda weight of the background when `k_target > 0`. By default the background counts twice what would make both sets count the same (their sums of squares with `"mse"`, of counts with `"poisson"`).
-#' @param loss `"mse"` for values like log-normalised expression or methylation, `"poisson"` for counts.
+#' @param lambda weight of the background when `k_target > 0`. By default the background counts twice what would make both sets count the same (their sums of squares with `"mse"`, of counts otherwise).
+#' @param loss `"mse"` for values like log-normalised expression or methylation, `"poisson"` for counts, `"nb"` for counts that vary more than Poisson's:
+#'   negative binomial with mean `mu` and variance `mu + dispersion * mu^2` (Gouvert, Oberlin and Fevotte 2020). It looks at zeros as well, and takes several times as long as `"poisson"`.
 #' @param seed one or more whole numbers: a fit is started from each and the one with the best objective is returned.
 #'   All are listed in `fit$restarts`.
 #' @param init how a seed makes a start: `"random"` takes random numbers for `w`, `"nndsvd"` the non-negative parts of singular vectors (see
@@ -104,8 +107,12 @@
 #' @param verbose show a progress bar? By default the option `bcnmf.verbose`, else only in interactive use.
 #' @param steps steps of `h` and of `w` in a sweep, one or two whole numbers; `NULL` for what suits the loss. `steps = 1` is the algorithm as published, with
 #'   `"mse"` more are passes of coordinate descent (see details).
-#'   With `"poisson"`, `w` takes one step in any case.
-#' @param ambient with `alpha` or `beta` and `"poisson"`: the part of a background cell's counts that is taken as ambient, there in the background's
+#'   With counts `w` takes one step in any case.
+#' @param dispersion with `loss = "nb"`: `"gene"` estimates one dispersion a feature by maximum likelihood every few sweeps, `"global"` one for all; or known numbers, one or one
+#'   a feature, 0 for Poisson counts. Estimates stay between 1e-6 (where the feature is taken for Poisson, 0, from then on) and 1000. `fit$dispersion` has them, by feature.
+#' @param dispersion_shared whether target and background have the same dispersions: those of what `w` describes, the target, and with `k_target` the background too, by its weight. `FALSE` estimates
+#'   the background's for themselves (`fit$dispersion_background`).
+#' @param ambient with `alpha` or `beta` and counts: the part of a background cell's counts that is taken as ambient, there in the background's
 #'   mean profile without any factor. It keeps a strong contrast bounded; 0 is the published objective. See Details.
 #' @param batch_size number of target cells in a mini-batch, about; `NULL` for the full batch. See Details.
 #' @param update with `batch_size`: whether `w` moves after every `"batch"` or after every `"pass"`.
@@ -114,6 +121,7 @@
 #' @references Li, Yang and Li (2026), Disentangling shared and target-enriched topics via background-contrastive non-negative matrix
 #'   factorization, arXiv 2602.22387.
 #'   Lee and Seung (2001), Algorithms for non-negative matrix factorization.
+#'   Gouvert, Oberlin and Fevotte (2020), Negative binomial matrix factorization.
 #'   Boutsidis and Gallopoulos (2008), SVD based initialization: a head start for nonnegative matrix factorization.
 #'   Halko, Martinsson and Tropp (2011), Finding structure with randomness: probabilistic algorithms for constructing approximate matrix decompositions.
 #'   Mairal, Bach, Ponce and Sapiro (2010), Online learning for matrix factorization and sparse coding.
@@ -156,9 +164,9 @@ target_first <- function(call, env) {
 #' @method bcnmf default
 #' @export
 bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, beta = NULL, k_target = NULL, lambda = NULL,
-                          loss = c("mse", "poisson"), seed = 1, init = NULL, tol = if (is.null(batch_size)) 1e-8 else 1e-3, maxit = 1000,
+                          loss = c("mse", "poisson", "nb"), seed = 1, init = NULL, tol = if (is.null(batch_size)) 1e-8 else 1e-3, maxit = 1000,
                           L1 = 0, L2 = 0, precision = c("single", "double"), threads = NULL, verbose = NULL, steps = NULL, ambient = 0.02,
-                          batch_size = NULL, update = c("batch", "pass"), ...) {
+                          dispersion = "gene", dispersion_shared = TRUE, batch_size = NULL, update = c("batch", "pass"), ...) {
   call <- rlang::current_env()
   given <- setdiff(names(match.call()), if (is.null(k)) "k")
   check_no_dots(..., call = call)
@@ -173,8 +181,9 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
   tried <- if (identical(k, "auto")) auto_ranks(x, k_target, seed, init, call)
   settings <- check_settings(
     x, y, if (is.null(tried)) k else max(tried), alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, steps, ambient,
-    batch_size, update, call
+    dispersion, dispersion_shared, batch_size, update, call
   )
+  if (methods::is(init, "bcnmf")) settings <- inherited_sizes(settings, init, !is.null(y))
   ranks <- if (!is.null(tried)) find_rank(x, y, tried, settings, verbose, call)
   if (!is.null(ranks)) settings$k <- ranks$k[ranks$selected]
   chosen <- choose_contrast(x, y, settings, !is.null(ranks), verbose, call)
@@ -208,7 +217,8 @@ look_at_data <- function(x, y, settings, call) {
 # What a continued fit takes from the model it continues, unless it was given.
 inherited_settings <- function(fit, given, has_background) {
   take <- list(k = ncol(fit@w), loss = fit@loss)
-  for (name in c("L1", "L2", "precision", "tol", "steps", "ambient", "batch_size", "update")) take[[name]] <- fit@misc[[name]]
+  if (fit@loss == "nb") take$dispersion <- if (fit@misc$dispersion_by == "fixed") fit@misc$dispersion else fit@misc$dispersion_by
+  for (name in c("L1", "L2", "precision", "tol", "steps", "ambient", "batch_size", "update", "dispersion_shared")) take[[name]] <- fit@misc[[name]]
   if (has_background && ncol(fit@h_background) > 0 && !any(c("alpha", "beta", "k_target", "lambda") %in% given)) {
     if (any(fit@target_only)) {
       take$k_target <- sum(fit@target_only)
@@ -219,6 +229,16 @@ inherited_settings <- function(fit, given, has_background) {
   }
   # the tolerance of mini-batches is another one
   take[setdiff(names(take), c(given, if ("batch_size" %in% given) "tol"))]
+}
+
+# Sizes that are estimated go on from where they were.
+inherited_sizes <- function(settings, fit, has_background) {
+  if (settings$loss == "nb" && fit@loss == "nb" && settings$dispersion != "fixed") {
+    settings$sizes <- sizes_of(fit@misc$dispersion)
+    own <- fit@misc$dispersion_background
+    settings$sizes_background <- if (is.null(own)) settings$sizes else sizes_of(own)
+  }
+  settings
 }
 
 # What was compared to choose its contrast, as long as it has that contrast, and its number of factors.
@@ -232,12 +252,12 @@ warn_bcnmf <- function(message, .envir = parent.frame()) {
 }
 
 warn_about_data <- function(settings, data) {
-  if (settings$loss == "poisson") {
+  if (settings$loss %in% count_losses) {
     fractional <- c(target = data$fractional, background = data$fractional_background)
     for (set in names(fractional)[fractional > 0]) {
       warn_bcnmf(c(
         "{fractional[[set]]} value{?s} of {.arg {set}} {cli::qty(fractional[[set]])}{?is/are} not {?a whole number/whole numbers}.",
-        i = "{.code loss = \"poisson\"} is meant for counts; for normalised values take {.code loss = \"mse\"}."
+        i = "{.code loss = \"{settings$loss}\"} is meant for counts; for normalised values take {.code loss = \"mse\"}."
       ))
     }
   }

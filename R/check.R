@@ -1,16 +1,20 @@
 # The arguments of bcnmf(), checked once and before any work, as one list of plain values.
 
+# What a fit may minimise, and which of it are likelihoods of counts.
+losses <- c("mse", "poisson", "nb")
+count_losses <- c("poisson", "nb")
+
 # Weight of an explained background, in units of what makes both sets count the same.
 default_lambda <- 2
 
 check_settings <- function(target, background, k, alpha, beta, k_target, lambda, loss, seed, init,
-                           tol, maxit, L1, L2, precision, threads, verbose, steps, ambient, batch_size, update, call) {
+                           tol, maxit, L1, L2, precision, threads, verbose, steps, ambient, dispersion, dispersion_shared, batch_size, update, call) {
   most <- min(dim(target))
   check_rank_given(k, NULL, call)
   k <- check_rank(k, most, call)
   settings <- list(
     k = k,
-    loss = check_choice(loss, c("mse", "poisson"), arg = "loss", call = call),
+    loss = check_choice(loss, losses, arg = "loss", call = call),
     tol = check_number(tol, min = 0, arg = "tol", call = call),
     maxit = check_count(maxit, arg = "maxit", call = call),
     L1 = check_penalty(L1, "L1", call),
@@ -22,6 +26,7 @@ check_settings <- function(target, background, k, alpha, beta, k_target, lambda,
     batches = check_batches(batch_size, update, call),
     hold_out = numeric()
   )
+  settings <- c(settings, check_dispersion(target, dispersion, dispersion_shared, settings$loss, call))
   check_flag(verbose, null_ok = TRUE, arg = "verbose", call = call)
   c(
     settings,
@@ -62,6 +67,39 @@ check_steps <- function(steps, call) {
   steps <- rep_len(as.double(steps), 2)
   steps[c(1, 1, 2)]
 }
+
+# As the core takes them: what is estimated, and sizes, which are 1 / dispersion.
+check_dispersion <- function(target, dispersion, dispersion_shared, loss, call) {
+  check_flag(dispersion_shared, arg = "dispersion_shared", call = call)
+  settings <- list(
+    dispersion = "gene", dispersion_shared = as.double(dispersion_shared), sizes = numeric(), sizes_background = numeric()
+  )
+  if (is.null(dispersion) || identical(dispersion, "gene")) return(settings)
+  if (loss != "nb") {
+    abort_bcnmf("{.arg dispersion} is for {.code loss = \"nb\"}: {.val {loss}} has none.", arg = "dispersion", value = dispersion, call = call)
+  }
+  if (identical(dispersion, "global")) {
+    settings$dispersion <- "global"
+    return(settings)
+  }
+  ok <- is.numeric(dispersion) && is.null(dim(dispersion)) && length(dispersion) %in% c(1, nrow(target)) && all(is.finite(dispersion)) && all(dispersion >= 0)
+  if (!ok) {
+    refuse(dispersion, sprintf("\"gene\", \"global\", or one or %d finite numbers of at least 0", nrow(target)), "dispersion", call)
+  }
+  given <- names(dispersion)
+  if (length(dispersion) > 1 && !is.null(given) && !is.null(rownames(target)) && !identical(given, rownames(target))) {
+    at <- which(given != rownames(target))[1]
+    abort_bcnmf("{.arg dispersion} has {.val {given[at]}} in place {at}, but the data have {.val {rownames(target)[at]}}.",
+      arg = "dispersion", value = given[at], call = call
+    )
+  }
+  settings$dispersion <- "fixed"
+  settings$sizes <- settings$sizes_background <- sizes_of(rep_len(as.double(dispersion), nrow(target)))
+  settings
+}
+
+# The size of a negative binomial distribution, from its dispersion and the reverse: the variance is `mu + mu^2 / size`.
+sizes_of <- function(dispersion) 1 / as.double(dispersion)
 
 # As the core takes them: size, and whether w moves after every batch; none for the full batch.
 check_batches <- function(batch_size, update, call) {

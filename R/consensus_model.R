@@ -63,6 +63,15 @@ common_contrast <- function(fits) {
   if (!is.null(kind)) c(kind, k_target = sum(first@target_only))
 }
 
+# Where the sizes start, as the core takes it: dispersions are averaged over the fits.
+common_dispersion <- function(fits, settings) {
+  first <- fits[[1]]@misc
+  if (fits[[1]]@loss != "nb") return(settings[c("dispersion", "dispersion_shared", "sizes", "sizes_background")])
+  mean_of <- function(part) Reduce(`+`, lapply(fits, function(fit) fit@misc[[part]])) / length(fits)
+  target <- sizes_of(mean_of("dispersion"))
+  list(first$dispersion_by, as.double(first$dispersion_shared), target, if (is.null(first$dispersion_background)) target else sizes_of(mean_of("dispersion_background")))
+}
+
 check_consensus_data <- function(fits, target, background, call) {
   had <- ncol(fits[[1]]@h_background) > 0
   if (!is.null(background)) check_has_background(fits[[1]], "A consensus with a background", "background", background, call)
@@ -88,6 +97,7 @@ place_consensus <- function(found, fits, target, background, maxit, threads, ver
     fits[[1]]@misc[c("L1", "L2", "tol", "precision", "ambient")], common_contrast(fits)
   ))
   # refuses bad data, and tells their size
+  settings[c("dispersion", "dispersion_shared", "sizes", "sizes_background")] <- common_dispersion(fits, settings)
   data <- rs_fit_data(core_call(rs_fit_new(x, y, settings), call))
   size <- list(cells = ncol(x), total = data$total)
   place <- function(x, w) project(x, w, fits[[1]], size, tol = 1e-6, maxit = 2000, threads, verbose, call)

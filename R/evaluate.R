@@ -13,7 +13,7 @@
 #'   \describe{
 #'     \item{set}{`"target"` or `"background"`.}
 #'     \item{loss}{the loss.}
-#'     \item{divergence}{sum over all entries: squared errors for `"mse"`, generalised Kullback-Leibler divergence for `"poisson"`.}
+#'     \item{divergence}{sum over all entries: squared errors for `"mse"`, generalised Kullback-Leibler divergence for `"poisson"`, its like for `"nb"` (with the model's dispersions).}
 #'     \item{mean}{divergence per entry; for `"mse"` the mean squared error.}
 #'     \item{explained}{part of the divergence of the mean profile model, in which all cells have the same profile and their own total, that the
 #'       model explains: 1 is perfect, 0 no better, negative worse.}
@@ -33,21 +33,33 @@ evaluate <- function(object, ...) UseMethod("evaluate")
 evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object@loss, threads = NULL) {
   call <- rlang::current_env()
   check_no_dots(..., call = call)
-  loss <- check_choice(loss, c("mse", "poisson"), arg = "loss", call = call)
+  loss <- check_choice(loss, losses, arg = "loss", call = call)
   threads <- resolve_threads(threads, call)
   if (missing(target)) {
     abort_bcnmf("{.arg target} is missing: a model does not keep the data it was fitted to.", arg = "target")
   }
-  rows <- list(evaluate_set("target", target, object@w, object@h * object@d, loss, threads, call))
+  sizes <- evaluated_sizes(object, loss, call)
+  rows <- list(evaluate_set("target", target, object@w, object@h * object@d, loss, sizes$target, threads, call))
   if (!is.null(background)) {
     check_has_background(object, "Evaluating a background", "background", background, call)
     h <- object@h_background * object@d_background
-    rows <- c(rows, list(evaluate_set("background", background, object@w, h, loss, threads, call)))
+    rows <- c(rows, list(evaluate_set("background", background, object@w, h, loss, sizes$background, threads, call)))
   }
   do.call(rbind, rows)
 }
 
-evaluate_set <- function(set, data, w, h, loss, threads, call) {
+# Sizes of target and background, where the loss needs any.
+evaluated_sizes <- function(fit, loss, call) {
+  if (loss != "nb") return(list(target = numeric(), background = numeric()))
+  if (fit@loss != "nb") {
+    abort_bcnmf("The model has no dispersions: its loss is {.val {fit@loss}}.", arg = "loss", value = loss, call = call)
+  }
+  target <- sizes_of(fit@misc$dispersion)
+  own <- fit@misc$dispersion_background
+  list(target = target, background = if (is.null(own)) target else sizes_of(own))
+}
+
+evaluate_set <- function(set, data, w, h, loss, sizes, threads, call) {
   x <- read_sets(data, NULL, call, arg = set, reference = w)$x
   if (ncol(x) != ncol(h)) {
     abort_bcnmf(c(
@@ -57,8 +69,8 @@ evaluate_set <- function(set, data, w, h, loss, threads, call) {
   }
   total <- Matrix::colSums(x)
   profile <- Matrix::rowSums(x) / max(sum(total), .Machine$double.xmin)
-  divergence <- divergence_of(x, w, h, loss, threads, call)
-  null <- divergence_of(x, matrix(profile), t(total), loss, threads, call)
+  divergence <- divergence_of(x, w, h, loss, sizes, threads, call)
+  null <- divergence_of(x, matrix(profile), t(total), loss, sizes, threads, call)
   data.frame(
     set = set, loss = loss, divergence = divergence, mean = divergence / prod(dim(x)),
     explained = if (null > 0) 1 - divergence / null else NA_real_
@@ -66,9 +78,10 @@ evaluate_set <- function(set, data, w, h, loss, threads, call) {
 }
 
 # The core's divergence of given factors: a fit of no sweeps.
-divergence_of <- function(x, w, h, loss, threads, call) {
+divergence_of <- function(x, w, h, loss, sizes, threads, call) {
   settings <- fit_settings(
     k = ncol(w), loss = loss, maxit = 0, threads = threads,
+    dispersion = if (length(sizes)) "fixed" else "gene", sizes = sizes,
     factors = list(w = unname(w), h = unname(h), h_background = numeric())
   )
   rs_fit_result(run_fit(x, NULL, settings, call))$outcomes[[1]]$target

@@ -4,7 +4,7 @@
 #' when the data are large. `residuals()` compares it with the data, which a model does not keep.
 #'
 #' Pearson residuals are divided by the standard deviation that the loss implies, up to a constant: the square
-#' root of the fitted value for `"poisson"`; for `"mse"` it is constant and they equal the response residuals.
+#' root of the fitted value for `"poisson"`, of that plus the dispersion times its square for `"nb"`; for `"mse"` it is constant and they equal the response residuals.
 #' Where the fitted value is 0 they are 0 for a zero and `Inf` otherwise.
 #'
 #' @param object a `bcnmf` object.
@@ -48,19 +48,23 @@ residuals.bcnmf <- function(object, data, set = c("target", "background"), type 
   mu <- reconstruct(object, part)
   difference <- observed - mu
   if (type == "response") return(difference)
-  pearson <- difference / sqrt(variance_function(object@loss, mu))
+  pearson <- difference / sqrt(variance_function(object, part, mu, rlang::current_env()))
   pearson[difference == 0] <- 0
   pearson
 }
 
-# Variance as a function of the mean, up to the dispersion.
-variance_function <- function(loss, mu, call = rlang::caller_env()) {
-  switch(loss,
+# Variance as a function of the mean; up to a constant for mse.
+variance_function <- function(object, part, mu, call) {
+  switch(object@loss,
     mse = 1,
     poisson = mu,
-    abort_bcnmf("Pearson residuals are not defined for the loss {.val {loss}}.",
-      arg = "type", value = loss, call = call
-    )
+    nb = {
+      own <- object@misc$dispersion_background
+      dispersion <- if (part$set == "background" && !is.null(own)) own else object@misc$dispersion
+      if (!is.null(part$features)) dispersion <- dispersion[part$features]
+      mu + unname(dispersion) * mu^2
+    },
+    abort_bcnmf("Pearson residuals are not defined for the loss {.val {object@loss}}.", arg = "type", value = object@loss, call = call)
   )
 }
 

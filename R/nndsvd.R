@@ -16,7 +16,7 @@ nndsvd_starts <- function(x, y, settings, data, most = 5000) {
   profile <- share(data$feature_mean)
   if (explained) profile <- (profile + share(data$feature_mean_background)) / 2
   # counts vary as the root of their mean
-  metric <- if (settings$loss == "poisson") sqrt(max(profile) / pmax(profile, 1e-12 * max(profile))) else rep(1, nrow(x))
+  metric <- if (settings$loss %in% count_losses) sqrt(max(profile) / pmax(profile, 1e-12 * max(profile))) else rep(1, nrow(x))
 
   k <- settings$k
   # a background that is explained has the shared factors, the target what lies outside of their span

@@ -45,7 +45,8 @@ predict.bcnmf <- function(object, newdata, ..., tol = 1e-6, maxit = 2000, thread
 project <- function(x, w, fit, size, tol, maxit, threads, verbose, call) {
   settings <- list(
     loss = fit@loss, L1 = fit@misc$L1, L2 = fit@misc$L2, k = ncol(w),
-    cells = size$cells, total = size$total, tol = tol, maxit = maxit, threads = threads
+    cells = size$cells, total = size$total, tol = tol, maxit = maxit, threads = threads,
+    sizes = if (fit@loss == "nb") sizes_of(fit@misc$dispersion) else numeric()
   )
   session <- core_call(rs_project_new(x, w, settings), call)
   finished <- drive(

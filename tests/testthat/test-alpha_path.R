@@ -119,7 +119,7 @@ test_that("bad input is refused before any work", {
   expect_bcnmf_error(path(k = 1000), "smaller side", "k")
   for (bad in list("a", -1, NA_real_, Inf, numeric())) expect_bcnmf_error(path(beta = bad), "at least 0", "beta")
   expect_bcnmf_error(path(beta = 0), "no strength above 0", "beta")
-  expect_bcnmf_error(path(loss = "nb"), "one of", "loss")
+  expect_bcnmf_error(path(loss = "kl"), "one of", "loss")
   expect_bcnmf_error(path(tolerance = -1), "at least 0", "tolerance")
   expect_bcnmf_error(path(shuffles = 0.5), "whole number", "shuffles")
   expect_bcnmf_error(path(most = 2), "at least 3", "most")

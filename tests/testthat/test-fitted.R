@@ -48,8 +48,8 @@ test_that("residuals compare with the data, dense or sparse", {
 test_that("a fitted 0 has a Pearson residual of 0 for a zero", {
   fit <- fit_of_uses(w = matrix(c(0, 1)), target = t(c(1, 2)), loss = "poisson")
   expect_equal(unname(residuals(fit, rbind(c(0, 3), c(1, 2)), type = "pearson")), rbind(c(0, Inf), c(0, 0)))
-  fit@loss <- "nb"
-  expect_bcnmf_error(residuals(fit, diag(2), type = "pearson"), "nb", arg = "type")
+  fit@loss <- "kl"
+  expect_bcnmf_error(residuals(fit, diag(2), type = "pearson"), "kl", arg = "type")
 })
 
 test_that("residuals refuse other data", {
