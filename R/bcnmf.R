@@ -183,7 +183,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     x, y, if (is.null(tried)) k else max(tried), alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, steps, ambient,
     dispersion, dispersion_shared, batch_size, update, call
   )
-  if (methods::is(init, "bcnmf")) settings <- inherited_sizes(settings, init, !is.null(y))
+  if (methods::is(init, "bcnmf")) settings <- inherited_sizes(settings, init)
   ranks <- if (!is.null(tried)) find_rank(x, y, tried, settings, verbose, call)
   if (!is.null(ranks)) settings$k <- ranks$k[ranks$selected]
   chosen <- choose_contrast(x, y, settings, !is.null(ranks), verbose, call)
@@ -232,11 +232,10 @@ inherited_settings <- function(fit, given, has_background) {
 }
 
 # Sizes that are estimated go on from where they were.
-inherited_sizes <- function(settings, fit, has_background) {
+inherited_sizes <- function(settings, fit) {
   if (settings$loss == "nb" && fit@loss == "nb" && settings$dispersion != "fixed") {
-    settings$sizes <- sizes_of(fit@misc$dispersion)
-    own <- fit@misc$dispersion_background
-    settings$sizes_background <- if (is.null(own)) settings$sizes else sizes_of(own)
+    settings$sizes <- sizes_of(dispersion_in(fit, "target"))
+    settings$sizes_background <- sizes_of(dispersion_in(fit, "background"))
   }
   settings
 }

@@ -98,6 +98,12 @@ check_dispersion <- function(target, dispersion, dispersion_shared, loss, call) 
   settings
 }
 
+# The dispersions of a model's set: its own, or those of the target.
+dispersion_in <- function(fit, set) {
+  own <- if (set == "background") fit@misc$dispersion_background
+  if (is.null(own)) fit@misc$dispersion else own
+}
+
 # The size of a negative binomial distribution, from its dispersion and the reverse: the variance is `mu + mu^2 / size`.
 sizes_of <- function(dispersion) 1 / as.double(dispersion)
 

@@ -67,9 +67,8 @@ common_contrast <- function(fits) {
 common_dispersion <- function(fits, settings) {
   first <- fits[[1]]@misc
   if (fits[[1]]@loss != "nb") return(settings[c("dispersion", "dispersion_shared", "sizes", "sizes_background")])
-  mean_of <- function(part) Reduce(`+`, lapply(fits, function(fit) fit@misc[[part]])) / length(fits)
-  target <- sizes_of(mean_of("dispersion"))
-  list(first$dispersion_by, as.double(first$dispersion_shared), target, if (is.null(first$dispersion_background)) target else sizes_of(mean_of("dispersion_background")))
+  mean_of <- function(set) sizes_of(Reduce(`+`, lapply(fits, dispersion_in, set)) / length(fits))
+  list(first$dispersion_by, as.double(first$dispersion_shared), mean_of("target"), mean_of("background"))
 }
 
 check_consensus_data <- function(fits, target, background, call) {

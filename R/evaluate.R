@@ -54,9 +54,7 @@ evaluated_sizes <- function(fit, loss, call) {
   if (fit@loss != "nb") {
     abort_bcnmf("The model has no dispersions: its loss is {.val {fit@loss}}.", arg = "loss", value = loss, call = call)
   }
-  target <- sizes_of(fit@misc$dispersion)
-  own <- fit@misc$dispersion_background
-  list(target = target, background = if (is.null(own)) target else sizes_of(own))
+  list(target = sizes_of(dispersion_in(fit, "target")), background = sizes_of(dispersion_in(fit, "background")))
 }
 
 evaluate_set <- function(set, data, w, h, loss, sizes, threads, call) {

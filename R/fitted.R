@@ -59,8 +59,7 @@ variance_function <- function(object, part, mu, call) {
     mse = 1,
     poisson = mu,
     nb = {
-      own <- object@misc$dispersion_background
-      dispersion <- if (part$set == "background" && !is.null(own)) own else object@misc$dispersion
+      dispersion <- dispersion_in(object, part$set)
       if (!is.null(part$features)) dispersion <- dispersion[part$features]
       mu + unname(dispersion) * mu^2
     },

@@ -46,7 +46,7 @@ project <- function(x, w, fit, size, tol, maxit, threads, verbose, call) {
   settings <- list(
     loss = fit@loss, L1 = fit@misc$L1, L2 = fit@misc$L2, k = ncol(w),
     cells = size$cells, total = size$total, tol = tol, maxit = maxit, threads = threads,
-    sizes = if (fit@loss == "nb") sizes_of(fit@misc$dispersion) else numeric()
+    sizes = if (fit@loss == "nb") sizes_of(dispersion_in(fit, "target")) else numeric()
   )
   session <- core_call(rs_project_new(x, w, settings), call)
   finished <- drive(

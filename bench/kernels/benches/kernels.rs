@@ -221,13 +221,13 @@ fn bench_width<T: Real, const K: usize>(criterion: &mut Criterion, precision: &s
         ("H step, mse", Task::HStep(LossKind::Mse)),
         ("record, mse", Task::Record(LossKind::Mse)),
     ] {
-        let (shared, denominator) = match task {
+        let (loss, shared) = match task {
             Task::HStep(LossKind::Mse) | Task::Record(LossKind::Mse) => {
-                (Mse.shared(&setting.w, K), Mse.denominator_len(K))
+                (LossKind::Mse, Mse.shared(&setting.w, K))
             }
-            _ => (Poisson.shared(&setting.w, K), Poisson.denominator_len(K)),
+            _ => (LossKind::Poisson, Poisson.shared(&setting.w, K)),
         };
-        let mut stats = WStats::new(FEATURES * K, denominator, false, 0);
+        let mut stats = WStats::new(loss, FEATURES, K, false);
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let (setting, shared, stats) = (&setting, &shared[..], &mut stats);

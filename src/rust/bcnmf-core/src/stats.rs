@@ -1,6 +1,6 @@
 //! The additive record of what one `W` step needs from a set of cells.
 
-use crate::loss::Loss;
+use crate::loss::{Loss, LossKind, is_dispersed, with_loss};
 use crate::real::Real;
 use rayon::prelude::*;
 
@@ -22,12 +22,15 @@ pub struct WStats<T> {
 }
 
 impl<T: Real> WStats<T> {
-    /// A record of no cells.
-    pub fn new(numerator: usize, denominator: usize, own: bool, sizes: usize) -> Self {
+    /// A record of no cells; `masked` says whether there will be entries that do not count.
+    pub fn new(loss: LossKind, rows: usize, factors: usize, masked: bool) -> Self {
+        let denominator = with_loss!(loss, loss => loss.denominator_len(factors));
+        let sizes = if loss.has_sizes() { rows } else { 0 };
+        let own = if masked || sizes > 0 { rows } else { 0 };
         WStats {
-            numerator: vec![T::zero(); numerator],
+            numerator: vec![T::zero(); rows * factors],
             denominator: vec![0.0; denominator],
-            own: vec![T::zero(); if own { numerator } else { 0 }],
+            own: vec![T::zero(); own * factors],
             sizes: vec![[0.0; 2]; sizes],
         }
     }
@@ -57,7 +60,7 @@ impl<T: Real> WStats<T> {
         let rows = self.numerator.chunks_exact_mut(factors);
         for (i, (numerator, w)) in rows.zip(w.chunks_exact(factors)).enumerate() {
             row.iter_mut().zip(w).for_each(|(wide, w)| *wide = w.wide());
-            if size.get(i).is_some_and(|size| size.is_finite()) {
+            if is_dispersed(size, i) {
                 let own = &self.own[i * factors..][..factors];
                 neutral
                     .iter_mut()

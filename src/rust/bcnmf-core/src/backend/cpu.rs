@@ -114,14 +114,14 @@ fn cells_per_look<L: Loss>(_: L) -> usize {
 }
 
 impl<T: Real> Pass<T> {
-    /// Plans a pass; `stats` says whether it will ever have to record W statistics, `own` whether
-    /// features have denominators of their own.
+    /// Plans a pass; `stats` says whether it will ever have to record W statistics, `masked` whether
+    /// there are entries that do not count.
     pub fn new(
         sets: [Option<&Matrix<'_>>; 2],
         loss: LossKind,
         factors: usize,
         stats: bool,
-        own: bool,
+        masked: bool,
     ) -> Self {
         let planned = sets.map(|matrix| matrix.map_or(Vec::new(), Matrix::stripes));
         let rows = if stats {
@@ -129,7 +129,7 @@ impl<T: Real> Pass<T> {
         } else {
             0
         };
-        Self::planned(planned, loss, rows, factors, own)
+        Self::planned(planned, loss, rows, factors, masked)
     }
 
     /// A pass over places, which are filled with any cells: see [`Job::order`]. Records are of `rows` features, none for 0.
@@ -138,9 +138,8 @@ impl<T: Real> Pass<T> {
         loss: LossKind,
         rows: usize,
         factors: usize,
-        own: bool,
+        masked: bool,
     ) -> Self {
-        let denominator = with_loss!(loss, loss => loss.denominator_len(factors));
         let mut pass = Pass {
             stripes: Vec::new(),
             cells: 0,
@@ -151,12 +150,7 @@ impl<T: Real> Pass<T> {
                 set,
                 next: cells.start,
                 cells,
-                stats: if rows > 0 {
-                    let sizes = if loss.has_sizes() { rows } else { 0 };
-                    WStats::new(rows * factors, denominator, own || sizes > 0, sizes)
-                } else {
-                    WStats::new(0, 0, false, 0)
-                },
+                stats: WStats::new(loss, rows, factors, masked),
                 sums: Sums::default(),
             }));
         }

@@ -119,7 +119,7 @@ impl<T: Real> Work<'_, T> {
     }
 
     /// All cells side by side, for a loss that looks at zeros: for each step what zeros have for all of them, then each cell's own
-    /// part. The coefficients stay in `h_next`, as there are too many of them for registers.
+    /// part.
     #[inline(always)]
     fn tile<S: Simd>(&mut self, simd: S, loss: impl Loss, width: impl Width) {
         let Job { control, .. } = *self.job;
@@ -135,31 +135,23 @@ impl<T: Real> Work<'_, T> {
             .map(|place| self.job.cell_ambient(self.set, place))
             .collect();
         ambient.resize(abreast, T::zero());
-        let masked: Vec<Vec<u32>> = if self.job.hold_out.is_some() {
-            (self.cells.clone())
-                .map(|place| {
-                    let cell = self.job.gather(self.buffer, self.set, self.matrix, place);
-                    cell.masked.to_vec()
-                })
-                .collect()
-        } else {
-            Vec::new()
+        let masked = (self.cells.clone())
+            .filter_map(|place| self.job.masked(self.set, self.matrix, place))
+            .map(Iterator::collect);
+        let tile = &mut Tile {
+            h,
+            ambient,
+            masked: masked.collect(),
+            factors,
+            rates: Vec::new(),
         };
         let mut denominators = vec![T::zero(); abreast * factors];
-        let mut rates = Vec::new();
         let mut moves = vec![true; cells];
         for step in 0..control.steps.max(1) {
             let control = Control {
                 steps: control.steps.min(1),
                 measures: step == 0,
                 ..control
-            };
-            let tile = &mut Tile {
-                h: &h,
-                ambient: &ambient,
-                masked: &masked,
-                factors,
-                rates: &mut rates,
             };
             self.sums.divergence += loss.zeros(basis, tile, &mut denominators, step == 0);
             for (at, place) in self.cells.clone().enumerate() {
@@ -170,7 +162,7 @@ impl<T: Real> Work<'_, T> {
                     zeros: width.row(&denominators, at),
                     ..self.job.gather(self.buffer, self.set, self.matrix, place)
                 };
-                let h = width.row_mut(&mut h, at);
+                let h = width.row_mut(&mut tile.h, at);
                 if step == 0 {
                     self.sums.penalty += penalty(h, &control);
                     if self.job.excess {
@@ -194,26 +186,20 @@ impl<T: Real> Work<'_, T> {
                 break;
             }
         }
-        self.h_next.copy_from_slice(&h[..cells * factors]);
+        self.h_next.copy_from_slice(&tile.h[..cells * factors]);
         if !self.job.stats {
             return;
         }
-        let tile = &mut Tile {
-            h: &h,
-            ambient: &ambient,
-            masked: &masked,
-            factors,
-            rates: &mut rates,
-        };
         loss.zeros_record(basis, tile, self.stats);
         if self.job.sizes {
             loss.zeros_sizes(basis, tile, self.stats);
         }
         for (at, place) in self.cells.clone().enumerate() {
             let cell = self.job.gather(self.buffer, self.set, self.matrix, place);
-            loss.w_stats(simd, width, basis, cell, width.row(&h, at), self.stats);
+            let h = width.row(&tile.h, at);
+            loss.w_stats(simd, width, basis, cell, h, self.stats);
             if self.job.sizes {
-                loss.sizes(simd, width, basis, cell, width.row(&h, at), self.stats);
+                loss.sizes(simd, width, basis, cell, h, self.stats);
             }
         }
     }
@@ -251,20 +237,35 @@ impl<T: Real> Job<'_, T> {
         matrix: &'c Matrix<'_>,
         place: usize,
     ) -> Cell<'c, T> {
-        let j = self.order[set as usize].map_or(place, |order| order[place] as usize);
-        let background = set == Set::Background;
-        let masked = self
-            .hold_out
-            .map(|h| h.features(matrix.rows(), background, j));
+        let j = self.cell_at(set, place);
+        let masked = self.masked(set, matrix, place);
         let ambient = self.cell_ambient(set, place);
         buffer.gather(matrix, j, self.scale, masked, ambient)
     }
 
+    /// Which cell is at a place.
+    #[inline(always)]
+    fn cell_at(&self, set: Set, place: usize) -> usize {
+        self.order[set as usize].map_or(place, |order| order[place] as usize)
+    }
+
+    /// The features that do not count in a cell, if there are such.
+    #[inline(always)]
+    fn masked(
+        &self,
+        set: Set,
+        matrix: &Matrix<'_>,
+        place: usize,
+    ) -> Option<impl Iterator<Item = u32> + use<T>> {
+        let (j, background) = (self.cell_at(set, place), set == Set::Background);
+        self.hold_out
+            .map(|h| h.features(matrix.rows(), background, j))
+    }
+
     #[inline(always)]
     fn cell_ambient(&self, set: Set, place: usize) -> T {
-        let j = self.order[set as usize].map_or(place, |order| order[place] as usize);
         let ambient = match set {
-            Set::Background => self.ambient.get(j).copied(),
+            Set::Background => self.ambient.get(self.cell_at(set, place)).copied(),
             Set::Target => None,
         };
         ambient.unwrap_or_default()

@@ -391,13 +391,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
 
     /// W step, rescaling, stopping rule.
     pub(super) fn finish_sweep(&mut self, records: [&[&WStats<T>]; 2]) {
-        w_step(
-            &self.w,
-            &mut self.w_next,
-            records,
-            self.sizes.scaled(),
-            self.w_control,
-        );
+        self.step_w(records);
         self.normalise_next();
         if !self.next_in_range() {
             return;
@@ -413,6 +407,12 @@ impl<'a, T: Real> FullBatch<'a, T> {
         if self.converged || self.history.len() >= self.params.maxit {
             self.phase = Phase::Evaluate;
         }
+    }
+
+    /// The next W.
+    pub(super) fn step_w(&mut self, records: [&[&WStats<T>]; 2]) {
+        let (w, next) = (&self.w, &mut self.w_next);
+        w_step(w, next, records, self.sizes.scaled(), self.w_control);
     }
 
     /// Moves the sizes, if the records of the pass say where.

@@ -14,7 +14,6 @@ use super::FullBatch;
 use super::full_batch::Phase;
 use super::params::{Batches, FitParams, Update};
 use super::start::{Start, in_range};
-use super::w_step::w_step;
 use super::{Problem, correlation_distance};
 use crate::backend::{Pass, Set, Sums, even_ranges};
 use crate::loss::{Loss, LossKind, with_loss};
@@ -84,11 +83,7 @@ impl<T: Real> MiniBatch<T> {
             let stripes = (stored / (STRIPE * rows)).clamp(1, MOST_STRIPES.min(room));
             even_ranges(room, stripes).collect()
         });
-        let denominator = with_loss!(params.loss, loss => loss.denominator_len(factors));
-        let record = || {
-            let sizes = if params.loss.has_sizes() { rows } else { 0 };
-            WStats::new(rows * factors, denominator, sizes > 0, sizes)
-        };
+        let record = || WStats::new(params.loss, rows, factors, false);
         MiniBatch {
             batches,
             seed: match start {
@@ -269,18 +264,16 @@ impl<T: Real> FullBatch<'_, T> {
         }
     }
 
+    /// The records of target and background, none of one that there is not.
+    fn by_set<'r>(&self, records: &'r [&'r WStats<T>; 2]) -> [&'r [&'r WStats<T>]; 2] {
+        let background = usize::from(self.problem.background.is_some());
+        [&records[..1], &records[1..1 + background]]
+    }
+
     /// The W step of a batch; false, and none, where the numbers leave their range.
     fn move_w(&mut self, work: &mut MiniBatch<T>) -> bool {
         let records = work.record.each_ref();
-        let background = usize::from(self.problem.background.is_some());
-        let records = [&records[..1], &records[1..1 + background]];
-        w_step(
-            &self.w,
-            &mut self.w_next,
-            records,
-            self.sizes.scaled(),
-            self.w_control,
-        );
+        self.step_w(self.by_set(&records));
         if !in_range(&self.w_next, self.unit) {
             return false;
         }
@@ -306,8 +299,7 @@ impl<T: Real> FullBatch<'_, T> {
         }
         if work.batches.update == Update::Pass {
             let records = work.record.each_ref();
-            let background = usize::from(self.problem.background.is_some());
-            return self.finish_sweep([&records[..1], &records[1..1 + background]]);
+            return self.finish_sweep(self.by_set(&records));
         }
         self.w_next.copy_from_slice(&self.w);
         for (next, h) in self.h_next.iter_mut().zip(&self.h) {
@@ -321,8 +313,7 @@ impl<T: Real> FullBatch<'_, T> {
         std::mem::swap(&mut self.h, &mut self.h_next);
         work.record.iter_mut().for_each(|r| r.rescale_h(&sums));
         let records = work.record.each_ref();
-        let background = usize::from(self.problem.background.is_some());
-        self.estimate_sizes([&records[..1], &records[1..1 + background]]);
+        self.estimate_sizes(self.by_set(&records));
         self.change = correlation_distance(&work.w, &self.w, self.entries());
         self.share();
         // The first pass has measured coefficients that knew nothing.

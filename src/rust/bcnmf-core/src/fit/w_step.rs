@@ -1,6 +1,6 @@
 //! The W step: from summed records to new loadings, the same for every loss and weight.
 
-use crate::loss::{Loss, LossKind, above_rounding, floored, not_negative, with_loss};
+use crate::loss::{Loss, LossKind, above_rounding, floored, is_dispersed, not_negative, with_loss};
 use crate::real::Real;
 use crate::stats::WStats;
 use rayon::prelude::*;
@@ -88,7 +88,7 @@ pub(crate) fn w_step<T: Real>(
                     for _ in 0..steps {
                         let sets = denominators.iter().zip(records).zip(sizes);
                         for (((denominator, records), sizes), [_, q]) in sets.zip(&mut sums) {
-                            if sizes.get(at / factors).is_some_and(|size| size.is_finite()) {
+                            if is_dispersed(sizes, at / factors) {
                                 own_part(records, at, q);
                                 continue;
                             }

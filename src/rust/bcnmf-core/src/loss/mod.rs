@@ -13,7 +13,7 @@ pub mod poisson;
 mod rising;
 
 pub(crate) use log_sum::{ln_f32, ln_f64};
-pub(crate) use nb::{ABREAST, TILE};
+pub(crate) use nb::{ABREAST, TILE, is_dispersed};
 pub use nb::{Dispersed, Tile};
 
 use crate::matrix::Cell;
@@ -198,7 +198,7 @@ pub trait Loss: Copy + Send + Sync {
     fn zeros<T: Real>(
         self,
         _basis: Basis<'_, T>,
-        _tile: &mut Tile<'_, T>,
+        _tile: &mut Tile<T>,
         _denominators: &mut [T],
         _measures: bool,
     ) -> f64 {
@@ -209,7 +209,7 @@ pub trait Loss: Copy + Send + Sync {
     fn zeros_record<T: Real>(
         self,
         _basis: Basis<'_, T>,
-        _tile: &mut Tile<'_, T>,
+        _tile: &mut Tile<T>,
         _stats: &mut WStats<T>,
     ) {
     }
@@ -218,7 +218,7 @@ pub trait Loss: Copy + Send + Sync {
     fn zeros_sizes<T: Real>(
         self,
         _basis: Basis<'_, T>,
-        _tile: &mut Tile<'_, T>,
+        _tile: &mut Tile<T>,
         _stats: &mut WStats<T>,
     ) {
     }

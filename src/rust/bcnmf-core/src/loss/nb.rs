@@ -47,6 +47,11 @@ pub struct Dispersed<'w, T> {
     pub unit: f64,
 }
 
+/// Whether a feature has a finite size; none has where there are no sizes.
+pub(crate) fn is_dispersed<T: Real>(sizes: &[T], feature: usize) -> bool {
+    sizes.get(feature).is_some_and(|size| size.is_finite())
+}
+
 impl<T: Real> Default for Dispersed<'_, T> {
     fn default() -> Self {
         Dispersed {
@@ -61,17 +66,17 @@ impl<T: Real> Default for Dispersed<'_, T> {
 }
 
 /// Some cells next to each other, filled up to whole registers with cells of nothing.
-pub struct Tile<'t, T> {
+pub struct Tile<T> {
     /// Cells × factors, padded.
-    pub h: &'t [T],
+    pub h: Vec<T>,
     /// [`Cell::ambient`] of each.
-    pub ambient: &'t [T],
+    pub ambient: Vec<T>,
     /// Features that do not count in each cell, increasing; empty where all count.
-    pub masked: &'t [Vec<u32>],
+    pub masked: Vec<Vec<u32>>,
     /// Padded number of factors.
     pub factors: usize,
     /// Room for a block of rates.
-    pub rates: &'t mut Vec<T>,
+    pub rates: Vec<T>,
 }
 
 /// Cells in a tile, at most, and features in a block: what a core has in its nearest cache, about.
@@ -175,7 +180,7 @@ impl Loss for Nb {
     fn zeros<T: Real>(
         self,
         basis: Basis<'_, T>,
-        tile: &mut Tile<'_, T>,
+        tile: &mut Tile<T>,
         denominators: &mut [T],
         measures: bool,
     ) -> f64 {
@@ -184,19 +189,15 @@ impl Loss for Nb {
         denominators.fill(T::zero());
         for block in blocks(basis.dispersed) {
             let w = tile.block_rates(basis, block.clone());
-            for (rates, &i) in tile
-                .rates
-                .chunks_exact_mut(cells)
-                .zip(&basis.dispersed.features[block.clone()])
-            {
-                let size = basis.dispersed.size[i as usize];
-                if measures {
+            if measures {
+                let features = &basis.dispersed.features[block.clone()];
+                for (rates, &i) in tile.rates.chunks_exact(cells).zip(features) {
+                    let size = basis.dispersed.size[i as usize];
                     divergence += size.wide() * sum_log1p(rates, size.recip());
                 }
-                shares(rates, size);
             }
-            tile.mask(basis, block);
-            let shares = view(tile.rates, w.len() / factors, cells);
+            tile.take_shares(basis, block);
+            let shares = view(&tile.rates, w.len() / factors, cells);
             let mut sums = view_mut(denominators, cells, factors);
             general_mat_mul(
                 T::one(),
@@ -210,32 +211,23 @@ impl Loss for Nb {
     }
 
     #[inline(always)]
-    fn zeros_record<T: Real>(
-        self,
-        basis: Basis<'_, T>,
-        tile: &mut Tile<'_, T>,
-        stats: &mut WStats<T>,
-    ) {
+    fn zeros_record<T: Real>(self, basis: Basis<'_, T>, tile: &mut Tile<T>, stats: &mut WStats<T>) {
         let (cells, factors) = (tile.ambient.len(), tile.factors);
         let mut sums = vec![T::zero(); BLOCK * factors];
         for block in blocks(basis.dispersed) {
             let rows = block.len();
             tile.block_rates(basis, block.clone());
-            let features = &basis.dispersed.features[block.clone()];
-            for (rates, &i) in tile.rates.chunks_exact_mut(cells).zip(features) {
-                let size = basis.dispersed.size[i as usize];
-                shares(rates, size);
-            }
-            tile.mask(basis, block);
+            tile.take_shares(basis, block.clone());
             let sums = &mut sums[..rows * factors];
-            let shares = view(tile.rates, rows, cells);
+            let shares = view(&tile.rates, rows, cells);
             general_mat_mul(
                 T::one(),
                 &shares,
-                &view(tile.h, cells, factors),
+                &view(&tile.h, cells, factors),
                 T::zero(),
                 &mut view_mut(sums, rows, factors),
             );
+            let features = &basis.dispersed.features[block];
             for (sum, &i) in sums.chunks_exact(factors).zip(features) {
                 let own = &mut stats.own[i as usize * factors..][..factors];
                 own.iter_mut().zip(sum).for_each(|(own, &sum)| *own += sum);
@@ -244,12 +236,7 @@ impl Loss for Nb {
     }
 
     #[inline(always)]
-    fn zeros_sizes<T: Real>(
-        self,
-        basis: Basis<'_, T>,
-        tile: &mut Tile<'_, T>,
-        stats: &mut WStats<T>,
-    ) {
+    fn zeros_sizes<T: Real>(self, basis: Basis<'_, T>, tile: &mut Tile<T>, stats: &mut WStats<T>) {
         let cells = tile.ambient.len();
         for block in blocks(basis.dispersed) {
             tile.block_rates(basis, block.clone());
@@ -276,7 +263,7 @@ impl Loss for Nb {
     ) {
         let Dispersed { size, unit, .. } = basis.dispersed;
         for (i, x) in cell.entries() {
-            if size[i].is_finite() {
+            if is_dispersed(size, i) {
                 let (x, size) = (x.wide() * unit, size[i].wide() * unit);
                 let t = rate(simd, width, basis, cell, i, h).wide() * unit / size;
                 let [first, second] = slopes(x, size);
@@ -390,14 +377,6 @@ fn zero_term<T: Real>(rate: T, size: T) -> T {
     }
 }
 
-/// `r/(λ + r)` in the place of λ.
-#[inline(always)]
-fn shares<T: Real>(rates: &mut [T], size: T) {
-    for rate in rates {
-        *rate = size / (*rate + size);
-    }
-}
-
 /// `Σ log(1 + λ/r)`, of `1/r`.
 #[inline(always)]
 fn sum_log1p<T: Real>(rates: &[T], inverse: T) -> f64 {
@@ -442,7 +421,7 @@ fn blocks<T>(dispersed: Dispersed<'_, T>) -> impl Iterator<Item = Range<usize>> 
         .map(move |at| at..all.min(at + BLOCK))
 }
 
-impl<T: Real> Tile<'_, T> {
+impl<T: Real> Tile<T> {
     /// Fills the room with the rates of a block, features × cells, and gives the block's rows of W.
     #[inline(always)]
     fn block_rates<'w>(&mut self, basis: Basis<'w, T>, block: Range<usize>) -> &'w [T] {
@@ -453,17 +432,31 @@ impl<T: Real> Tile<'_, T> {
         if !basis.ambient.is_empty() {
             for (rates, &i) in self.rates.chunks_exact_mut(cells).zip(features) {
                 let profile = basis.ambient[i as usize];
-                for (rate, &ambient) in rates.iter_mut().zip(self.ambient) {
+                for (rate, &ambient) in rates.iter_mut().zip(&self.ambient) {
                     *rate = profile * ambient;
                 }
             }
         }
         let w = &basis.dispersed.rows[block.start * factors..block.end * factors];
-        let (rows_of_w, h) = (view(w, rows, factors), view(self.h, cells, factors));
-        let mut rates = view_mut(self.rates, rows, cells);
+        let (rows_of_w, h) = (view(w, rows, factors), view(&self.h, cells, factors));
+        let mut rates = view_mut(&mut self.rates, rows, cells);
         general_mat_mul(T::one(), &rows_of_w, &h.t(), T::one(), &mut rates);
         self.mask(basis, block);
         w
+    }
+
+    /// Puts `r/(λ + r)` in the place of a block's rates, and zeros where entries do not count.
+    #[inline(always)]
+    fn take_shares(&mut self, basis: Basis<'_, T>, block: Range<usize>) {
+        let features = &basis.dispersed.features[block.clone()];
+        let rows = self.rates.chunks_exact_mut(self.ambient.len());
+        for (rates, &i) in rows.zip(features) {
+            let size = basis.dispersed.size[i as usize];
+            for rate in rates {
+                *rate = size / (*rate + size);
+            }
+        }
+        self.mask(basis, block);
     }
 
     /// Puts zeros where entries do not count.

@@ -22,7 +22,7 @@
 //! `ε = 0` is the published objective.
 
 use super::log_sum::LogSum;
-use super::{Basis, Control, Loss, Yardstick, update_cell};
+use super::{Basis, Control, Loss, Yardstick, is_dispersed, update_cell};
 use crate::group::{Each, GROUP, Groups, add_rows, add_scaled, add_to_rows, dots, ratios, rows_of};
 use crate::matrix::Cell;
 use crate::real::Real;
@@ -275,10 +275,7 @@ impl<T: Real> Basis<'_, T> {
     /// Whether a feature has no finite size.
     #[inline(always)]
     pub(super) fn is_poisson(&self, i: usize) -> bool {
-        self.dispersed
-            .size
-            .get(i)
-            .is_none_or(|size| !size.is_finite())
+        !is_dispersed(self.dispersed.size, i)
     }
 
     #[inline(always)]
