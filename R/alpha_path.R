@@ -60,10 +60,11 @@
 #' plot(path)
 #' @export
 alpha_path <- function(target, background, k, beta = c(0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8), loss = c("mse", "poisson", "nb"),
-                       tolerance = 0.01, shuffles = 1, most = 1000, maxit = 100, seed = 1, threads = NULL, verbose = NULL) {
+                       tolerance = 0.01, shuffles = 1, most = 1000, maxit = 100, seed = 1, threads = NULL, verbose = NULL,
+                       mask = NULL, weights = NULL) {
   call <- rlang::current_env()
   check_both_sets(if (!missing(target)) target, if (!missing(background)) background, "a path over contrast strengths needs", call)
-  sets <- read_sets(target, background, call)
+  sets <- read_sets(target, background, call, mask = mask, weights = weights)
   x <- sets$x
   y <- sets$y
   check_rank_given(if (!missing(k)) k, NULL, call)
@@ -152,9 +153,7 @@ diagnose_sets <- function(x, y, plain, k, fit) {
 shuffled_cells <- function(x, y, seed, i) {
   n <- ncol(x) + ncol(y)
   order <- order(utils::tail(rs_uniform(seed, n * i), n))
-  # names may differ, or repeat
-  dimnames(x) <- dimnames(y) <- list(NULL, NULL)
-  both <- core_matrix(cbind(x, y), "target", rlang::caller_env())[, order, drop = FALSE]
+  both <- bind_cells(x, y)[, order, drop = FALSE]
   first <- seq_len(ncol(x))
   list(x = both[, first, drop = FALSE], y = both[, -first, drop = FALSE])
 }

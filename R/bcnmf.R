@@ -166,18 +166,19 @@ target_first <- function(call, env) {
 bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, beta = NULL, k_target = NULL, lambda = NULL,
                           loss = c("mse", "poisson", "nb"), seed = 1, init = NULL, tol = if (is.null(batch_size)) 1e-8 else 1e-3, maxit = 1000,
                           L1 = 0, L2 = 0, precision = c("single", "double"), threads = NULL, verbose = NULL, steps = NULL, ambient = 0.02,
-                          dispersion = "gene", dispersion_shared = TRUE, batch_size = NULL, update = c("batch", "pass"), ...) {
+                          dispersion = "gene", dispersion_shared = TRUE, mask = NULL, weights = NULL, batch_size = NULL, update = c("batch", "pass"), ...) {
   call <- rlang::current_env()
   given <- setdiff(names(match.call()), if (is.null(k)) "k")
   check_no_dots(..., call = call)
-  sets <- read_sets(object, background, call)
-  x <- sets$x
-  y <- sets$y
   inherited <- NULL
   if (methods::is(init, "bcnmf")) {
-    inherited <- inherited_settings(init, given, !is.null(y))
+    inherited <- inherited_settings(init, given, !is.null(background))
     list2env(inherited, environment())
+    mask <- inherited_mask(init, mask, !"mask" %in% given, call)
   }
+  sets <- read_sets(object, background, call, mask = mask, weights = weights)
+  x <- sets$x
+  y <- sets$y
   tried <- if (identical(k, "auto")) auto_ranks(x, k_target, seed, init, call)
   settings <- check_settings(
     x, y, if (is.null(tried)) k else max(tried), alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, steps, ambient,
@@ -199,7 +200,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     rs_fit_result(session), data, settings, x, y, init,
     interrupted = !finished, call = short_call(match.call())
   )
-  fit@misc <- c(fit@misc, if (!is.null(ranks)) list(ranks = ranks), chosen$tables, inherited_tables(init, inherited))
+  fit@misc <- c(fit@misc, mask_record(sets$masks, x, y), weight_record(sets$weights), if (!is.null(ranks)) list(ranks = ranks), chosen$tables, inherited_tables(init, inherited))
   if (!finished) signal_interrupted(fit)
   warn_about_fit(fit)
   fit@misc$price <- contrast_price(fit, x, settings, call)
@@ -218,7 +219,7 @@ look_at_data <- function(x, y, settings, call) {
 inherited_settings <- function(fit, given, has_background) {
   take <- list(k = ncol(fit@w), loss = fit@loss)
   if (fit@loss == "nb") take$dispersion <- if (fit@misc$dispersion_by == "fixed") fit@misc$dispersion else fit@misc$dispersion_by
-  for (name in c("L1", "L2", "precision", "tol", "steps", "ambient", "batch_size", "update", "dispersion_shared")) take[[name]] <- fit@misc[[name]]
+  for (name in c("L1", "L2", "precision", "tol", "steps", "ambient", "batch_size", "update", "dispersion_shared", "weights")) take[[name]] <- fit@misc[[name]]
   if (has_background && ncol(fit@h_background) > 0 && !any(c("alpha", "beta", "k_target", "lambda") %in% given)) {
     if (any(fit@target_only)) {
       take$k_target <- sum(fit@target_only)

@@ -168,7 +168,9 @@ embed_cells <- function(fit, source, features, cells, normalise, call, ...) {
   if (length(rest)) {
     settings <- list(...)[c("threads", "verbose")]
     new <- read_cells(source, features, rest, "object", call)
-    uses[, rest] <- fit@d * predict(fit, new, threads = settings$threads, verbose = settings$verbose)
+    # a matrix says nothing of cells that were not fitted
+    mask <- if (isTRUE(fit@misc$mask %in% mask_kinds)) fit@misc$mask
+    uses[, rest] <- fit@d * predict(fit, new, mask = mask, threads = settings$threads, verbose = settings$verbose)
   }
   with_names(t(normalise_uses(uses, normalise)), source$cells, colnames(fit@w))
 }

@@ -33,6 +33,7 @@
 #' @param target,background data as in [bcnmf()], features x cells, for the consensus model. Without them there are loadings and tables, but no
 #'   model. The background is needed where the fits had one.
 #' @param min_cosine from which cosine on a fit's factor counts as the same as the consensus'.
+#' @param mask which entries of the data are missing, as in [bcnmf()]; by default the fits' own `"NA"` or `"zeros"`. Weights are those of the first fit.
 #' @param maxit sweeps by which the model is adapted to the data.
 #' @inheritParams bcnmf
 #' @return A list of class `bcnmf_consensus`:
@@ -65,7 +66,7 @@
 #' plot(stable)
 #' contrast(stable$model)
 #' @export
-consensus <- function(fits, target = NULL, background = NULL, min_cosine = 0.8, maxit = 10, threads = NULL, verbose = NULL) {
+consensus <- function(fits, target = NULL, background = NULL, min_cosine = 0.8, maxit = 10, mask = NULL, threads = NULL, verbose = NULL) {
   call <- rlang::current_env()
   check_fits(fits, call)
   check_number(min_cosine, min = 0, max = 1, call = call)
@@ -86,7 +87,8 @@ consensus <- function(fits, target = NULL, background = NULL, min_cosine = 0.8, 
     by_size <- order(-mean_shares(fits, found$partner))
   } else {
     threads <- resolve_threads(threads, call)
-    model <- place_consensus(found, fits, target, background, maxit, threads, verbose, call)
+    mask <- inherited_mask(fits[[1]], mask, missing(mask), call)
+    model <- place_consensus(found, fits, target, background, mask, maxit, threads, verbose, call)
     model@misc$call <- short_call(match.call(), quote(consensus))
     by_size <- partners_of_kind(cosine(model@w, found$w), unname(model@target_only), found$target_only)
   }

@@ -8,12 +8,13 @@
 #'   evaluated.
 #' @param ... not used.
 #' @param loss the loss to evaluate, by default the model's own.
+#' @param mask which entries are missing, as in [bcnmf()]; by default the model's own `"NA"` or `"zeros"`.
 #' @inheritParams bcnmf
 #' @return A data frame with one row per set:
 #'   \describe{
 #'     \item{set}{`"target"` or `"background"`.}
 #'     \item{loss}{the loss.}
-#'     \item{divergence}{sum over all entries: squared errors for `"mse"`, generalised Kullback-Leibler divergence for `"poisson"`, its like for `"nb"` (with the model's dispersions).}
+#'     \item{divergence}{sum over all entries that are not missing, with the model's weights: squared errors for `"mse"`, generalised Kullback-Leibler divergence for `"poisson"`, its like for `"nb"` (with the model's dispersions).}
 #'     \item{mean}{divergence per entry; for `"mse"` the mean squared error.}
 #'     \item{explained}{part of the divergence of the mean profile model, in which all cells have the same profile and their own total, that the
 #'       model explains: 1 is perfect, 0 no better, negative worse.}
@@ -30,22 +31,33 @@ evaluate <- function(object, ...) UseMethod("evaluate")
 #' @rdname evaluate
 #' @method evaluate bcnmf
 #' @export
-evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object@loss, threads = NULL) {
+evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object@loss, mask = NULL, threads = NULL) {
   call <- rlang::current_env()
   check_no_dots(..., call = call)
+  mask <- inherited_mask(object, mask, missing(mask), call)
   loss <- check_choice(loss, losses, arg = "loss", call = call)
   threads <- resolve_threads(threads, call)
   if (missing(target)) {
     abort_bcnmf("{.arg target} is missing: a model does not keep the data it was fitted to.", arg = "target")
   }
   sizes <- evaluated_sizes(object, loss, call)
-  rows <- list(evaluate_set("target", target, object@w, object@h * object@d, loss, sizes$target, threads, call))
-  if (!is.null(background)) {
-    check_has_background(object, "Evaluating a background", "background", background, call)
-    h <- object@h_background * object@d_background
-    rows <- c(rows, list(evaluate_set("background", background, object@w, h, loss, sizes$background, threads, call)))
-  }
-  do.call(rbind, rows)
+  if (!is.null(background)) check_has_background(object, "Evaluating a background", "background", background, call)
+  data <- list(target = target, background = background)
+  h <- list(target = object@h * object@d, background = object@h_background * object@d_background)
+  masks <- check_mask(mask, !is.null(background), call)
+  weights <- object@misc$weights
+  cells <- list(target = weights$cells, background = weights$background)
+  do.call(rbind, lapply(names(Filter(Negate(is.null), data)), function(set) {
+    x <- read_sets(data[[set]], NULL, call, arg = set, reference = object@w, mask = list(target = masks[[set]]))$x
+    if (ncol(x) != ncol(h[[set]])) {
+      abort_bcnmf(c(
+        "{.arg {set}} has {ncol(x)} cell{?s}, but the model was fitted to {ncol(h[[set]])}.",
+        i = "For the coefficients of new cells use {.fn predict}."
+      ), arg = set, value = ncol(x), call = call)
+    }
+    x <- weigh_data(x, weights$features, cells[[set]])
+    evaluate_set(set, x, object@w, h[[set]], loss, sizes[[set]], threads, call)
+  }))
 }
 
 # Sizes of target and background, where the loss needs any.
@@ -57,20 +69,12 @@ evaluated_sizes <- function(fit, loss, call) {
   list(target = sizes_of(dispersion_in(fit, "target")), background = sizes_of(dispersion_in(fit, "background")))
 }
 
-evaluate_set <- function(set, data, w, h, loss, sizes, threads, call) {
-  x <- read_sets(data, NULL, call, arg = set, reference = w)$x
-  if (ncol(x) != ncol(h)) {
-    abort_bcnmf(c(
-      "{.arg {set}} has {ncol(x)} cell{?s}, but the model was fitted to {ncol(h)}.",
-      i = "For the coefficients of new cells use {.fn predict}."
-    ), arg = set, value = ncol(x), call = call)
-  }
-  total <- Matrix::colSums(x)
-  profile <- Matrix::rowSums(x) / max(sum(total), .Machine$double.xmin)
+evaluate_set <- function(set, x, w, h, loss, sizes, threads, call) {
+  data <- look_at_data(x, NULL, fit_settings(k = 1, loss = loss, threads = threads, seed = 1), call)
   divergence <- divergence_of(x, w, h, loss, sizes, threads, call)
-  null <- divergence_of(x, matrix(profile), t(total), loss, sizes, threads, call)
+  null <- divergence_of(x, matrix(data$feature_mean / sum(data$feature_mean)), t(data$cell_total), loss, sizes, threads, call)
   data.frame(
-    set = set, loss = loss, divergence = divergence, mean = divergence / prod(dim(x)),
+    set = set, loss = loss, divergence = divergence, mean = divergence / (prod(dim(x)) - data$missing),
     explained = if (null > 0) 1 - divergence / null else NA_real_
   )
 }

@@ -5,7 +5,7 @@
 #'
 #' Pearson residuals are divided by the standard deviation that the loss implies, up to a constant: the square
 #' root of the fitted value for `"poisson"`, of that plus the dispersion times its square for `"nb"`; for `"mse"` it is constant and they equal the response residuals.
-#' Where the fitted value is 0 they are 0 for a zero and `Inf` otherwise.
+#' Where the fitted value is 0 they are 0 for a zero and `Inf` otherwise. Residuals of missing entries are `NA`.
 #'
 #' @param object a `bcnmf` object.
 #' @param set `"target"` or `"background"`.
@@ -46,10 +46,13 @@ residuals.bcnmf <- function(object, data, set = c("target", "background"), type 
   part <- fitted_part(object, set, features, cells)
   observed <- observed_part(object, data, part)
   mu <- reconstruct(object, part)
+  if (identical(object@misc$mask, "zeros")) observed[observed == 0] <- NA_real_
+  places <- object@misc$masked[[part$set]]
+  if (!is.null(places)) observed[missing_part(places, part)] <- NA_real_
   difference <- observed - mu
   if (type == "response") return(difference)
   pearson <- difference / sqrt(variance_function(object, part, mu, rlang::current_env()))
-  pearson[difference == 0] <- 0
+  pearson[which(difference == 0)] <- 0
   pearson
 }
 

@@ -61,14 +61,21 @@ convert_matrix <- function(x, arg, call, convert) {
   core_matrix(converted, arg, call)
 }
 
-# Target and background (NULL without one) as the core reads them. `reference`: what they must agree with in features, if not each other.
-read_sets <- function(target, background, call, arg = "target", reference = NULL) {
+# Target and background (NULL without one) as the core reads them, with their masks and weights as the arguments of bcnmf() have them. `reference`: what they must agree with
+# in features, if not each other.
+read_sets <- function(target, background, call, arg = "target", reference = NULL, mask = NULL, weights = NULL) {
   x <- check_dims(core_matrix(target, arg, call), arg, call)
   if (!is.null(reference)) check_same_features(reference, x, arg, call, reference = "model")
-  if (is.null(background)) return(list(x = x, y = NULL))
-  y <- check_dims(core_matrix(background, "background", call), "background", call)
-  check_same_features(x, y, "background", call)
-  list(x = x, y = y)
+  y <- NULL
+  if (!is.null(background)) {
+    y <- check_dims(core_matrix(background, "background", call), "background", call)
+    check_same_features(x, y, "background", call)
+  }
+  masks <- check_mask(mask, !is.null(y), call)
+  weights <- check_weights(weights, x, y, call)
+  x <- weigh_data(mask_data(x, masks$target, arg, call), weights$features, weights$cells)
+  if (!is.null(y)) y <- weigh_data(mask_data(y, masks$background, "background", call), weights$features, weights$background)
+  list(x = x, y = y, masks = masks, weights = weights)
 }
 
 # A dgCMatrix with broken slots is left to the core, which looks at them before it reads any value.

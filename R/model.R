@@ -30,7 +30,7 @@ new_model <- function(result, data, settings, x, y, init, interrupted, call) {
       iterations = outcomes$iterations[outcomes$best], converged = outcomes$converged[outcomes$best], interrupted = interrupted,
       feature_mean = data$feature_mean, feature_mean_background = data$feature_mean_background,
       total = c(target = data$total, background = data$total_background),
-      n_values = c(target = prod(dim(x)), background = if (is.null(y)) 0 else prod(dim(y))),
+      n_values = c(target = prod(dim(x)), background = if (is.null(y)) 0 else prod(dim(y))) - c(data$missing, data$missing_background),
       version = rs_version()
     )
   )

@@ -9,8 +9,8 @@ nndsvd_spare <- 8
 # They are filled high: what starts near zero takes many sweeps to leave it, and fits end in poorer optima.
 # Of more than `most` cells of a set evenly spaced ones are looked at: all would cost time and memory, and tell a start nothing new.
 nndsvd_starts <- function(x, y, settings, data, most = 5000) {
-  x <- some_cells(x, most)
-  y <- some_cells(y, most)
+  x <- filled_values(some_cells(x, most), data$feature_mean)
+  if (!is.null(y)) y <- filled_values(some_cells(y, most), data$feature_mean_background)
   explained <- !is.null(y) && data$weight > 0
   share <- function(means) means / sum(means)
   profile <- share(data$feature_mean)

@@ -8,6 +8,7 @@
 #'   SingleCellExperiment or SummarizedExperiment, of which the model's features are read by name, from the assay and layer that the model's own
 #'   cells came from (`"counts"` for a model of matrices).
 #' @param ... not used.
+#' @param mask which entries are missing, as in [bcnmf()]; by default the model's own `"NA"` or `"zeros"`.
 #' @param tol a cell is done when no coefficient changes by more than this part of its largest one.
 #' @param maxit most steps per cell.
 #' @inheritParams bcnmf
@@ -22,7 +23,7 @@
 #' @importFrom stats predict
 #' @method predict bcnmf
 #' @export
-predict.bcnmf <- function(object, newdata, ..., tol = 1e-6, maxit = 2000, threads = NULL, verbose = NULL) {
+predict.bcnmf <- function(object, newdata, ..., mask = NULL, tol = 1e-6, maxit = 2000, threads = NULL, verbose = NULL) {
   call <- rlang::current_env()
   check_no_dots(..., call = call)
   if (missing(newdata)) {
@@ -33,7 +34,8 @@ predict.bcnmf <- function(object, newdata, ..., tol = 1e-6, maxit = 2000, thread
   check_flag(verbose, null_ok = TRUE, arg = "verbose", call = call)
   threads <- resolve_threads(threads, call)
   if (holds_cells(newdata)) newdata <- read_new_cells(newdata, object, call)
-  x <- read_sets(newdata, NULL, call, arg = "newdata", reference = object@w)$x
+  mask <- inherited_mask(object, mask, missing(mask), call)
+  x <- read_sets(newdata, NULL, call, arg = "newdata", reference = object@w, mask = mask, weights = model_weights(object, NULL, NULL))$x
   size <- list(cells = ncol(object@h), total = object@misc$total[["target"]])
   h <- project(x, object@w, object, size, tol, maxit, threads, verbose, call)
   # A dead factor has no scale; its coefficients are zero.

@@ -26,6 +26,7 @@ show_header <- function(object) {
     sprintf("k = %d factor%s, loss %s, %s", k, if (k == 1) "" else "s", object@loss, show_contrast(object)),
     show_ending(object),
     show_divergence(object),
+    show_missing(object),
     degenerate_lines(degenerate_factors(object))
   )
 }
@@ -71,6 +72,19 @@ show_divergence <- function(object) {
   known <- object@divergence[!is.na(object@divergence)]
   if (ncol(object@h_background) == 0) known <- known["target"]
   paste0("divergence: ", paste(names(known), show_number(known), collapse = ", "))
+}
+
+# What was in no sum, and what did not count once.
+show_missing <- function(object) {
+  misc <- object@misc
+  sizes <- nrow(object@w) * c(target = ncol(object@h), background = ncol(object@h_background))
+  part <- (1 - misc$n_values[names(sizes)] / sizes)[sizes > 0]
+  c(
+    if (!is.null(misc$mask)) paste0("missing: ", paste(sprintf("%.2g%% of the %s", 100 * part, names(part)), collapse = ", ")),
+    if (!is.null(misc$weights)) {
+      paste("weights of", paste(c(features = "features", cells = "target cells", background = "background cells")[names(misc$weights)], collapse = ", "))
+    }
+  )
 }
 
 show_number <- function(x) vapply(x, format, "", digits = 4)

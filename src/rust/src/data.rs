@@ -1,8 +1,9 @@
 //! R's matrices as borrowed data of the core.
 
+use crate::arguments::Arguments;
 use crate::{Result, refuse};
 use bcnmf_core::Matrix;
-use bcnmf_core::matrix::{Csc, Dense};
+use bcnmf_core::matrix::{Csc, Dense, Missing};
 use extendr_api::prelude::*;
 use ndarray::{ArrayView2, ShapeBuilder};
 
@@ -10,15 +11,42 @@ use ndarray::{ArrayView2, ShapeBuilder};
 pub(crate) struct Borrowed {
     pub matrix: Matrix<'static>,
     pub owners: Vec<Robj>,
+    /// How often features and cells count; empty where all count once.
+    pub features: Vec<f64>,
+    pub cells: Vec<f64>,
 }
 
-/// Borrows a double matrix or a dgCMatrix. `what` names it in messages.
+/// Borrows a double matrix or a dgCMatrix, or what an R object of class `bcnmf_data` has of either. `what` names it in messages.
 pub(crate) fn borrow(x: &Robj, what: &'static str) -> Result<Borrowed> {
+    if x.inherits("bcnmf_data") {
+        return with_parts(x, what);
+    }
     if x.inherits("dgCMatrix") {
         sparse(x, what)
     } else {
         dense(x, what)
     }
+}
+
+/// The matrix in the object, with what is known of its entries and items.
+fn with_parts(x: &Robj, what: &'static str) -> Result<Borrowed> {
+    let parts = Arguments(x.as_list().ok_or_else(|| refuse("not a list"))?);
+    let missing = match parts.text("missing")?.as_str() {
+        "nan" => Missing::Nan,
+        "zeros" => Missing::Zeros,
+        _ => Missing::None,
+    };
+    let weights = |name: &str| match parts.get(name)? {
+        none if none.is_null() => Ok(Vec::new()),
+        _ => parts.numbers(name),
+    };
+    let borrowed = borrow(&parts.get("matrix")?, what)?;
+    Ok(Borrowed {
+        matrix: borrowed.matrix.with_missing(missing),
+        features: weights("features")?,
+        cells: weights("cells")?,
+        ..borrowed
+    })
 }
 
 /// As [`borrow`], with `NULL` for none.
@@ -40,6 +68,8 @@ fn dense(x: &Robj, what: &'static str) -> Result<Borrowed> {
     Ok(Borrowed {
         matrix,
         owners: vec![x.clone()],
+        features: Vec::new(),
+        cells: Vec::new(),
     })
 }
 
@@ -48,6 +78,8 @@ fn sparse(x: &Robj, what: &'static str) -> Result<Borrowed> {
     Ok(Borrowed {
         matrix: Matrix::Csc(csc),
         owners: slots,
+        features: Vec::new(),
+        cells: Vec::new(),
     })
 }
 

@@ -6,7 +6,7 @@ use crate::{Result, refuse};
 use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{
     Batches, By, Contrast, Degenerate, Dispersion, Factors, HeldOut, Outcome, Restarts, Scaling,
-    Steps, Update, uniform,
+    Steps, Update, Weights, uniform,
 };
 use bcnmf_core::matrix::HoldOut;
 use bcnmf_core::{Driver, FitParams, LossKind, Matrix, Problem, Progress, Start};
@@ -45,14 +45,19 @@ fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
     let x = borrow(&target, "target")?;
     let y = borrow_optional(&background, "background")?;
     let mut owners = x.owners;
+    let mut weights = Weights {
+        features: x.features,
+        cells: [x.cells, Vec::new()],
+    };
     let background: Option<Matrix<'static>> = y.map(|y| {
         owners.extend(y.owners);
+        weights.cells[1] = y.cells;
         y.matrix
     });
     let loss = arguments.loss()?;
     let pool = pool(arguments.count("threads")?.max(1)).map_err(refuse)?;
     let problem = pool
-        .install(|| Problem::new(x.matrix, background))
+        .install(|| Problem::weighted(x.matrix, background, weights))
         .map_err(refuse)?;
     let weight = problem.weight(contrast(&arguments)?, loss);
     let (w_penalty, h_penalty) = arguments.penalties()?;
@@ -101,6 +106,7 @@ fn rs_fit_data(session: ExternalPtr<Session>) -> List {
         background,
         target_summary: x,
         background_summary: y,
+        ..
     } = &*session.problem;
     let means = |sums: &[f64], cells: usize| -> Vec<f64> {
         sums.iter().map(|sum| sum / cells as f64).collect()
@@ -112,6 +118,9 @@ fn rs_fit_data(session: ExternalPtr<Session>) -> List {
         size_ratio = session.problem.size_ratio(session.loss),
         total = x.sum,
         total_background = y.map_or(0.0, |y| y.sum),
+        missing = x.missing as f64,
+        missing_background = y.map_or(0, |y| y.missing) as f64,
+        cell_total = x.column_sums.clone(),
         fractional = x.fractional as f64,
         fractional_background = y.map_or(0.0, |y| y.fractional as f64),
         feature_mean = means(&x.row_sums, target.columns()),

@@ -38,6 +38,7 @@ fn rs_project_new(newdata: Robj, w: Robj, arguments: List) -> Result<Robj> {
         h_penalty,
         size,
         sizes: arguments.numbers("sizes")?,
+        weights: data.features,
     };
     let pool = pool(arguments.count("threads")?.max(1)).map_err(refuse)?;
     let projection = Projection::new(data.matrix, w, params, pool).map_err(refuse)?;

@@ -16,8 +16,9 @@ pub enum Error {
     },
     /// Values that no loss can take.
     #[error(
-        "{what} must not hold {kind} values, but {count} {} found, the first at row {row}, column {column} ({value})",
-        if *count == 1 { "was" } else { "were" }
+        "{what} must not hold {kind} values, but {count} {} found, the first at row {row}, column {column} ({value}){}",
+        if *count == 1 { "was" } else { "were" },
+        if value.is_nan() { "; mask = \"NA\" leaves missing values out of all sums" } else { "" }
     )]
     BadValue {
         /// Which matrix.

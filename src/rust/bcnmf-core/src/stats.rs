@@ -17,6 +17,9 @@ pub struct WStats<T> {
     /// Features × factors, row by row: where features' denominators differ. Of entries that do not count, what they would add, to be taken
     /// off; of features with a size (nb), the whole denominator. Empty when no feature has anything of its own.
     pub own: Vec<T>,
+    /// As `denominator`, of cells of which most entries do not count: to be taken off too, but for those that do, which `own` has
+    /// with a negative sign.
+    pub masked: Vec<f64>,
     /// Of each feature, first and second derivative of the log-likelihood by the logarithm of its size. Empty when they are not wanted.
     pub sizes: Vec<[f64; 2]>,
 }
@@ -30,6 +33,7 @@ impl<T: Real> WStats<T> {
         WStats {
             numerator: vec![T::zero(); rows * factors],
             denominator: vec![0.0; denominator],
+            masked: vec![0.0; if masked { denominator } else { 0 }],
             own: vec![T::zero(); own * factors],
             sizes: vec![[0.0; 2]; sizes],
         }
@@ -46,17 +50,21 @@ impl<T: Real> WStats<T> {
                 *sum = keep * *sum + take * others.sum::<f64>();
             }
         }
-        self.denominator.iter_mut().for_each(|sum| *sum *= keep);
+        let shared = self.denominator.iter_mut().chain(&mut self.masked);
+        shared.for_each(|sum| *sum *= keep);
         for other in others {
-            let parts = self.denominator.iter_mut().zip(&other.denominator);
-            parts.for_each(|(sum, part)| *sum += take * part);
+            let parts = other.denominator.iter().chain(&other.masked);
+            let shared = self.denominator.iter_mut().chain(&mut self.masked);
+            shared
+                .zip(parts)
+                .for_each(|(sum, part)| *sum += take * part);
         }
     }
 
     /// Mixes the numerator, of which the part `fresh` is kept, with one that would leave these loadings as they are. What few cells do not have is
     /// not lost for all of them then: loadings that are zero stay zero.
     pub fn temper(&mut self, loss: impl Loss, w: &[T], size: &[T], factors: usize, fresh: f64) {
-        let (mut row, mut neutral) = (vec![0.0; factors], vec![0.0; factors]);
+        let [mut row, mut neutral, mut held] = [(); 3].map(|()| vec![0.0; factors]);
         let rows = self.numerator.chunks_exact_mut(factors);
         for (i, (numerator, w)) in rows.zip(w.chunks_exact(factors)).enumerate() {
             row.iter_mut().zip(w).for_each(|(wide, w)| *wide = w.wide());
@@ -68,6 +76,13 @@ impl<T: Real> WStats<T> {
                     .for_each(|(wide, own)| *wide = own.wide());
             } else {
                 loss.denominator(&self.denominator, &row, &mut neutral);
+                if !self.masked.is_empty() {
+                    loss.denominator(&self.masked, &row, &mut held);
+                    let own = &self.own[i * factors..][..factors];
+                    for ((q, held), own) in neutral.iter_mut().zip(&held).zip(own) {
+                        *q = (*q - held - own.wide()).max(0.0);
+                    }
+                }
             }
             for (p, q) in numerator.iter_mut().zip(&neutral) {
                 *p = T::of(fresh * p.wide() + (1.0 - fresh) * q);
@@ -104,9 +119,11 @@ impl<T: Real> WStats<T> {
                 .for_each(|(p, &scale)| *p = T::of(p.wide() * scale));
         }
         let squares = self.denominator.len() == factors * factors && factors > 1;
-        for (at, sum) in self.denominator.iter_mut().enumerate() {
-            let other = if squares { scale[at / factors] } else { 1.0 };
-            *sum *= scale[at % factors] * other;
+        for sums in [&mut self.denominator, &mut self.masked] {
+            for (at, sum) in sums.iter_mut().enumerate() {
+                let other = if squares { scale[at / factors] } else { 1.0 };
+                *sum *= scale[at % factors] * other;
+            }
         }
     }
 
@@ -114,6 +131,7 @@ impl<T: Real> WStats<T> {
     pub fn clear(&mut self) {
         self.numerator.fill(T::zero());
         self.denominator.fill(0.0);
+        self.masked.fill(0.0);
         self.own.fill(T::zero());
         self.sizes.fill([0.0; 2]);
     }

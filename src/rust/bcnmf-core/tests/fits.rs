@@ -22,12 +22,13 @@ proptest! {
         // Every entry can be fitted: a count whose rate is zero costs what the unit makes of it.
         let scenario = Scenario { density: 1.0, blank: false, ..scenario };
         let data = scenario.data();
+        prop_assume!(data.is_seen());
         let params = FitParams { maxit: 6, ..scenario.params() };
         for start in [Start::Seed(seed), start_of(&data, scenario.k, seed)] {
             let all = data.fit::<f64>(scenario.sparse, &params, &start);
             let some = FitParams { maxit: sweeps, ..params.clone() };
             let some = data.fit::<f64>(scenario.sparse, &some, &start);
-            let want = naive(&data.x, data.y.as_ref(), &some.factors(), &params);
+            let want = naive(&data, &some.factors(), &params);
             prop_assert_eq!(some.history().len(), sweeps + 1);
             prop_assert_eq!(some.iteration(), sweeps);
             let record = all.history()[sweeps];
@@ -50,7 +51,7 @@ proptest! {
         let start = start_of(&data, scenario.k, seed);
         let params = FitParams { maxit: 0, ..scenario.params() };
         let Start::Factors(given) = &start else { unreachable!() };
-        let want = naive(&data.x, data.y.as_ref(), given, &params);
+        let want = naive(&data, given, &params);
         let check = |got: &[Record], tolerance: f64| {
             prop_assert_eq!(got.len(), 1);
             let close = |a: f64, b: f64, size: f64| a.is_nan() && b.is_nan() || (a - b).abs() <= tolerance * size;
@@ -91,7 +92,7 @@ fn small_residuals_are_exact_in_single_precision() {
                 ..FitParams::new(3, LossKind::Mse)
             };
             let fit = data.fit::<f32>(false, &params, &start);
-            let want = naive(&data.x, None, &fit.factors(), &params).target;
+            let want = naive(&data.without_background(), &fit.factors(), &params).target;
             let got = fit.history()[maxit].target;
             assert!(
                 (got / want - 1.0).abs() <= 0.01,

@@ -347,10 +347,11 @@ proptest! {
         tol in parameter(),
         (features, cells, total) in (0..3usize, 0..3usize, parameter()),
         sizes in vec(parameter(), 0..7),
+        weights in vec(parameter(), 0..7),
         single: bool,
     ) {
         let size = Size { features, cells, k, total };
-        let params = ProjectionParams { loss, maxit: 20, tol, h_penalty, size, sizes };
+        let params = ProjectionParams { loss, maxit: 20, tol, h_penalty, size, sizes, weights };
         let w = &w[..x.nrows() * k];
         let one = pool(1).expect("one thread");
         let h = if single {

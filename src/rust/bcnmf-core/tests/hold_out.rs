@@ -3,7 +3,7 @@
 mod common;
 
 use bcnmf_core::fit::{FitParams, HeldOut, Penalty, Record, Scaling, Steps};
-use bcnmf_core::matrix::HoldOut;
+use bcnmf_core::matrix::{HoldOut, Missing};
 use bcnmf_core::{LossKind, Start};
 use common::planted::matches;
 use common::scenario::{Data, random, scenarios, start_of};
@@ -30,12 +30,17 @@ proptest! {
                 for (cell, mut column) in x.columns_mut().into_iter().enumerate() {
                     for i in hold_out.features(column.len(), background, cell) {
                         let value = &mut column[i as usize];
-                        *value = if *value > 0.0 { 0.5 } else { 1.0 };
+                        // What is missing stays so: it is not held out.
+                        *value = match *value {
+                            x if x > 0.0 => 0.5,
+                            0.0 if data.missing != Missing::Zeros => 1.0,
+                            same => same,
+                        };
                     }
                 }
                 x
             };
-            Data::new(change(&data.x, false), data.y.as_ref().map(|y| change(y, true)))
+            data.like(change(&data.x, false), data.y.as_ref().map(|y| change(y, true)))
         };
         // Sums over all entries enter where penalties are scaled, and in the ambient profile.
         let params = FitParams {

@@ -4,12 +4,14 @@ mod common;
 
 use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{
-    By, Contrast, Dispersion, Factors, FitParams, Outcome, Penalty, Restarts, Scaling, Steps,
+    By, Contrast, Dispersion, Factors, FitParams, Outcome, Penalty, Problem, Restarts, Scaling,
+    Steps,
 };
+use bcnmf_core::matrix::Missing;
 use bcnmf_core::real::Real;
 use bcnmf_core::{Driver, LossKind, Matrix, Start};
 use common::scenario::{Data, Scenario, losses, random, scenarios, start_of};
-use common::{Sparse, cases, distance, factor_distance, product, run};
+use common::{Sparse, cases, distance, factor_distance, finish, product};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseResult;
 use std::sync::Arc;
@@ -62,8 +64,10 @@ proptest! {
         let sparse = data.fit::<f64>(true, &params, &start);
         prop_assert!(factor_distance(&dense.factors(), &sparse.factors()) <= 1e-10);
         let zeros = (Sparse::with_zeros(&data.x), data.y.as_ref().map(Sparse::with_zeros));
-        let (x, y) = (zeros.0.view(), zeros.1.as_ref().map(Sparse::view));
-        let stored = run::<f64>(x, y, &params, &start);
+        let x = zeros.0.view().with_missing(data.missing);
+        let y = zeros.1.as_ref().map(|y| y.view().with_missing(data.missing));
+        let problem = Problem::weighted(x, y, data.weights.clone()).expect("valid data");
+        let stored = finish::<f64>(problem, &params, &start);
         prop_assert!(factor_distance(&dense.factors(), &stored.factors()) <= 1e-10);
     }
 
@@ -107,17 +111,25 @@ proptest! {
         c in prop_oneof![Just(1e30), Just(1e-30), Just(3.0), 1e-5..1e5f64],
         seed: u64,
     ) {
-        // Where all that a cell shows is at the floor, what is left after taking off the held-out entries is rounding.
-        let scenario = Scenario { hold_out: None, ..scenario };
+        // Where all that a cell shows is at the floor, what is left after taking off the held-out entries is rounding. And where next to
+        // nothing is in the data, factors come to the floor.
+        let density = scenario.density.max(0.3);
+        // Coordinate descent reaches exact fits of few data, which are not unique.
+        let k = scenario.k.min(scenario.cells.min(scenario.rows).div_ceil(2));
+        let k_target = scenario.k_target.min(k);
+        let all = scenario.missing.0 == Missing::None;
+        let steps = if all { scenario.steps } else { Steps::ONE };
+        let scenario = Scenario { hold_out: None, density, k, k_target, steps, ..scenario };
         prop_assume!(scenario.loss != LossKind::Nb);
         let data = scenario.data();
         let mut params = FitParams { maxit: 8, ..moderate(&scenario, &data) };
         // Not so strong that factors die, and come back from the floor, whose place depends on the unit.
         params.w_penalty.l1 /= 10.0;
+        params.weight = params.weight.max(-0.5);
         let error = scale_error::<f64>(&data, &params, c, seed);
         // Coordinate descent takes differences, which may cost half of the digits of a factor that shrinks at once.
         let descent = params.loss == LossKind::Mse && params.steps != Steps::ONE;
-        prop_assert!(error <= if descent { 1e-6 } else { 1e-9 }, "double: {error:e}");
+        prop_assert!(error <= if descent { 1e-5 } else { 1e-9 }, "double: {error:e}");
         let error = scale_error::<f32>(&data, &params, c, seed);
         prop_assert!(error <= 1e-3, "single: {error:e}");
     }
@@ -374,7 +386,7 @@ fn the_sums_of_the_data_do_not_depend_on_threads() {
         let (x, _): (Matrix<'_>, _) = data.matrices(sparse);
         let s = pool(threads)
             .expect("threads")
-            .install(|| x.check("target").expect("valid"));
+            .install(|| x.check("target", [&[], &[]]).expect("valid"));
         (s.sum, s.sum_squares, s.row_sums, s.column_sums)
     };
     for sparse in [false, true] {

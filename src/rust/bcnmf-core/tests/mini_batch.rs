@@ -68,6 +68,7 @@ proptest! {
         // Every entry can be fitted: a count whose rate is zero costs what the unit makes of it.
         let scenario = Scenario { density: 1.0, blank: false, ..scenario };
         let data = scenario.data();
+        prop_assume!(data.is_seen());
         let params = FitParams {
             maxit: passes, tol: 0.0, batches: batches(size, Update::Batch), ..moderate(&scenario, &data)
         };
@@ -81,7 +82,7 @@ proptest! {
         for cell in factors.h_background.chunks_exact(params.k) {
             prop_assert!(cell[params.k - params.k_target..].iter().all(|h| *h == 0.0));
         }
-        let want = naive(&data.x, data.y.as_ref(), &factors, &params);
+        let want = naive(&data, &factors, &params);
         let last = fit.history()[fit.iteration()];
         prop_assert!((last.target - want.target).abs() <= 1e-9 * want.magnitude);
     }

@@ -146,17 +146,17 @@ proptest! {
         let params = FitParams { h_penalty, maxit: 50, tol: 0.0, dispersion, ..FitParams::new(k, loss) };
         let fit = data.fit::<f64>(sparse, &params, &Start::Seed(seed)).factors();
         let size = data.problem(sparse).size(k);
-        let how = ProjectionParams { loss, maxit: 5000, tol: 1e-9, h_penalty, size, sizes };
+        let how = ProjectionParams { loss, maxit: 5000, tol: 1e-9, h_penalty, size, sizes, weights: data.weights.features.clone() };
         let h = project::<f64>(data.matrices(sparse).0, &fit.w, how.clone(), 1);
         prop_assert_eq!(&h, &project::<f64>(data.matrices(sparse).0, &fit.w, how.clone(), 2));
         let dense = project::<f64>(data.matrices(false).0, &fit.w, how.clone(), 1);
         prop_assert!(distance(&h, &dense) <= 1e-10);
         // Penalties of W are the same on both sides: there are none.
-        let own = naive(&data.x, None, &fit, &params).objective;
-        let best = naive(&data.x, None, &Factors { h: h.clone(), ..fit.clone() }, &params).objective;
+        let own = naive(&data.without_background(), &fit, &params).objective;
+        let best = naive(&data.without_background(), &Factors { h: h.clone(), ..fit.clone() }, &params).objective;
         prop_assert!(best <= own * (1.0 + 1e-6), "{best:e} {own:e}");
         let single = project::<f32>(data.matrices(sparse).0, &fit.w, ProjectionParams { tol: 1e-6, ..how.clone() }, 2);
-        let single = naive(&data.x, None, &Factors { h: single, ..fit.clone() }, &params).objective;
+        let single = naive(&data.without_background(), &Factors { h: single, ..fit.clone() }, &params).objective;
         prop_assert!(single <= own * (1.0 + 1e-3), "{single:e} {own:e}");
         // The response of a cell is its own: it does not depend on the other cells.
         let few = Data::new(common::fortran(&data.x.slice(ndarray::s![.., ..7]).to_owned()), None);
@@ -173,7 +173,7 @@ proptest! {
         let one = Data::new(x, None);
         let size = one.problem(false).size(k);
         let h_penalty = Penalty::default();
-        let how = ProjectionParams { loss, maxit: 100, tol: 1e-6, h_penalty, size, sizes: vec![2.0; 10] };
+        let how = ProjectionParams { loss, maxit: 100, tol: 1e-6, h_penalty, size, sizes: vec![2.0; 10], weights: vec![] };
         let h = project::<f64>(zeros.matrices(sparse).0, &common::flat(&w), how.clone(), 1);
         prop_assert!(h.iter().all(|h| *h == 0.0) && h.len() == 8 * k);
         let h = project::<f64>(one.matrices(sparse).0, &common::flat(&w), how.clone(), 1);

@@ -34,7 +34,7 @@ fn bounded(f: &Factors) -> bool {
 
 /// Asserts that no step of the sweep went uphill.
 fn downhill(scenario: &Scenario, data: &Data, old: &Factors, new: &Factors) -> TestCaseResult {
-    let value = |f: &Factors| naive(&data.x, data.y.as_ref(), f, &scenario.params());
+    let value = |f: &Factors| naive(data, f, &scenario.params());
     // The H step has happened, the W step has not.
     let between = Factors {
         w: old.w.clone(),
@@ -104,7 +104,7 @@ proptest! {
     fn no_rescaled_sweep_goes_uphill_after_its_h_step(scenario in scenarios()) {
         let scenario = Scenario { penalties: [0.0; 4], density: 1.0, blank: false, ..scenario };
         let (data, start) = (scenario.data(), scenario.factors());
-        let value = |f: &Factors| naive(&data.x, data.y.as_ref(), f, &scenario.params());
+        let value = |f: &Factors| naive(&data, f, &scenario.params());
         let bare = one_sweep(&scenario, &data, BARE, &start);
         prop_assume!(bounded(&bare));
         let between = value(&Factors { w: start.w.clone(), ..bare });

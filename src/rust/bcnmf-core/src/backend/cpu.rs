@@ -53,7 +53,9 @@ pub struct Job<'j, T> {
     pub sizes: bool,
     /// Whether [`Sums::excess`] is wanted.
     pub excess: bool,
-    /// Entries that do not count.
+    /// How often the cells of target and background count; empty where all count once.
+    pub weights: [&'j [f64]; 2],
+    /// Entries that do not count, besides those that are missing.
     pub hold_out: Option<HoldOut>,
     /// Of target and background, where entries are held out.
     pub yardsticks: [Yardstick<'j, T>; 2],

@@ -2,7 +2,7 @@
 
 use super::cpu::{Job, Set, Sums};
 use crate::loss::{ABREAST, Basis, Control, Loss, Tile, with_loss};
-use crate::matrix::{Cell, CellBuffer, Matrix};
+use crate::matrix::{Cell, CellBuffer, Matrix, Missing};
 use crate::real::Real;
 use crate::stats::WStats;
 use crate::width::{Dynamic, Width, with_width};
@@ -103,13 +103,14 @@ impl<T: Real> Work<'_, T> {
         let mut copy = width.zeros::<T>();
         let h = copy.as_mut();
         h.copy_from_slice(width.row(self.h, at));
-        self.sums.penalty += penalty(h, &control);
+        let counts = cell.weight.wide();
+        self.sums.penalty += counts * penalty(h, &control);
         if control.steps == 0 {
             let yardstick = self.job.yardsticks[self.set as usize];
-            self.sums.held_out += loss.held_out(simd, width, basis, cell, h, yardstick);
-            self.sums.n_held_out += cell.masked.len();
+            self.sums.held_out += counts * loss.held_out(simd, width, basis, cell, h, yardstick);
+            self.sums.n_held_out += cell.held.len();
         }
-        let divergence = loss.h_step(simd, width, basis, cell, h, &control);
+        let divergence = counts * loss.h_step(simd, width, basis, cell, h, &control);
         // Rounding can leave less than nothing; `max` would turn NaN into 0 as well.
         self.sums.divergence += if divergence < 0.0 { 0.0 } else { divergence };
         if self.job.stats {
@@ -131,20 +132,22 @@ impl<T: Real> Work<'_, T> {
         let abreast = cells.next_multiple_of(ABREAST);
         let mut h = self.h.to_vec();
         h.resize(abreast * factors, T::zero());
-        let mut ambient: Vec<T> = (self.cells.clone())
-            .map(|place| self.job.cell_ambient(self.set, place))
-            .collect();
-        ambient.resize(abreast, T::zero());
-        let masked = (self.cells.clone())
-            .filter_map(|place| self.job.masked(self.set, self.matrix, place))
-            .map(Iterator::collect);
         let tile = &mut Tile {
             h,
-            ambient,
-            masked: masked.collect(),
+            ambient: vec![T::zero(); abreast],
+            weight: vec![T::zero(); abreast],
+            masked: vec![Vec::new(); cells],
             factors,
             rates: Vec::new(),
         };
+        for (at, place) in self.cells.clone().enumerate() {
+            tile.ambient[at] = self.job.cell_ambient(self.set, place);
+            tile.weight[at] = self.job.cell_weight(self.set, place);
+            if self.job.masks(self.matrix) {
+                let cell = self.job.gather(self.buffer, self.set, self.matrix, place);
+                tile.masked[at].extend_from_slice(cell.masked);
+            }
+        }
         let mut denominators = vec![T::zero(); abreast * factors];
         let mut moves = vec![true; cells];
         for step in 0..control.steps.max(1) {
@@ -163,22 +166,24 @@ impl<T: Real> Work<'_, T> {
                     ..self.job.gather(self.buffer, self.set, self.matrix, place)
                 };
                 let h = width.row_mut(&mut tile.h, at);
+                let counts = cell.weight.wide();
                 if step == 0 {
-                    self.sums.penalty += penalty(h, &control);
+                    self.sums.penalty += counts * penalty(h, &control);
                     if self.job.excess {
-                        self.sums.excess += loss.excess(basis, cell);
+                        self.sums.excess += counts * loss.excess(basis, cell);
                     }
                     if control.steps == 0 {
                         let yardstick = self.job.yardsticks[self.set as usize];
-                        self.sums.held_out += loss.held_out(simd, width, basis, cell, h, yardstick);
-                        self.sums.n_held_out += cell.masked.len();
+                        self.sums.held_out +=
+                            counts * loss.held_out(simd, width, basis, cell, h, yardstick);
+                        self.sums.n_held_out += cell.held.len();
                     }
                 }
                 let mut before = width.zeros::<T>();
                 before.as_mut().copy_from_slice(h);
                 let divergence = loss.h_step(simd, width, basis, cell, h, &control);
                 if step == 0 {
-                    self.sums.divergence += divergence;
+                    self.sums.divergence += counts * divergence;
                 }
                 moves[at] = has_moved(before.as_ref(), h, control.tolerance);
             }
@@ -237,10 +242,13 @@ impl<T: Real> Job<'_, T> {
         matrix: &'c Matrix<'_>,
         place: usize,
     ) -> Cell<'c, T> {
-        let j = self.cell_at(set, place);
-        let masked = self.masked(set, matrix, place);
-        let ambient = self.cell_ambient(set, place);
-        buffer.gather(matrix, j, self.scale, masked, ambient)
+        let (j, background) = (self.cell_at(set, place), set == Set::Background);
+        let held_out = (self.hold_out).map(|h| h.features(matrix.rows(), background, j));
+        Cell {
+            weight: self.cell_weight(set, place),
+            ambient: self.cell_ambient(set, place),
+            ..buffer.gather(matrix, j, self.scale, held_out)
+        }
     }
 
     /// Which cell is at a place.
@@ -249,17 +257,19 @@ impl<T: Real> Job<'_, T> {
         self.order[set as usize].map_or(place, |order| order[place] as usize)
     }
 
-    /// The features that do not count in a cell, if there are such.
+    /// Whether there may be entries that do not count.
+    fn masks(&self, matrix: &Matrix<'_>) -> bool {
+        self.hold_out.is_some() || matrix.missing() != Missing::None
+    }
+
     #[inline(always)]
-    fn masked(
-        &self,
-        set: Set,
-        matrix: &Matrix<'_>,
-        place: usize,
-    ) -> Option<impl Iterator<Item = u32> + use<T>> {
-        let (j, background) = (self.cell_at(set, place), set == Set::Background);
-        self.hold_out
-            .map(|h| h.features(matrix.rows(), background, j))
+    fn cell_weight(&self, set: Set, place: usize) -> T {
+        let weights = self.weights[set as usize];
+        if weights.is_empty() {
+            T::one()
+        } else {
+            T::of(weights[self.cell_at(set, place)])
+        }
     }
 
     #[inline(always)]

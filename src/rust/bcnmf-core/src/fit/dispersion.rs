@@ -186,8 +186,8 @@ impl<T: Real> Sizes<T> {
         self.sets.get(set).or(self.sets.first())
     }
 
-    /// Takes what is derived from a new W.
-    pub fn share(&mut self, w: &[T], factors: usize, profile: &[T]) {
+    /// Takes what is derived from a new W; `weight` and `profile`: of the features, each may be empty.
+    pub fn share(&mut self, w: &[T], factors: usize, weight: &[T], profile: &[T]) {
         for set in &mut self.sets {
             let mut sums = vec![0.0; factors];
             let mut ambient = 0.0;
@@ -196,10 +196,11 @@ impl<T: Real> Sizes<T> {
                 if size.is_finite() {
                     set.rows.extend_from_slice(row);
                 } else {
+                    let weight = weight.get(i).map_or(1.0, |weight| weight.wide());
                     sums.iter_mut()
                         .zip(row)
-                        .for_each(|(sum, w)| *sum += w.wide());
-                    ambient += profile.get(i).map_or(0.0, |share| share.wide());
+                        .for_each(|(sum, w)| *sum += weight * w.wide());
+                    ambient += weight * profile.get(i).map_or(0.0, |share| share.wide());
                 }
             }
             set.sums = sums.into_iter().map(T::of).collect();

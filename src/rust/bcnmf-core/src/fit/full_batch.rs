@@ -12,7 +12,7 @@ use super::{
     Factors, FitParams, HeldOut, Penalty, Problem, Record, Scaling, Start, correlation_distance,
 };
 use crate::backend::{Job, Pass, Set, Sums};
-use crate::loss::{Basis, Control, Loss, with_loss};
+use crate::loss::{Basis, Control, Loss, SLACK, with_loss};
 use crate::real::Real;
 use crate::stats::WStats;
 use crate::width::{column_sums, padded};
@@ -33,6 +33,8 @@ pub struct FullBatch<'a, T> {
     control: Control<T>,
     pub(super) w_control: WControl,
     ambient: Ambient<T>,
+    /// Of the features; empty where all count once.
+    weight: Vec<T>,
     pub(super) sizes: Sizes<T>,
     /// Of target and background.
     yardsticks: [Yardstick<T>; 2],
@@ -58,6 +60,8 @@ pub struct FullBatch<'a, T> {
 #[derive(Default)]
 struct Ambient<T> {
     profile: Vec<T>,
+    /// Sum of the profile, each feature times its weight.
+    sum: T,
     cells: Vec<T>,
 }
 
@@ -69,8 +73,18 @@ impl<T: Real> Ambient<T> {
             return Ambient::default();
         };
         let multiple = |sum: &f64| T::of(sum * (params.ambient / unit));
+        let profile: Vec<T> = y.profile();
+        let weights = problem.weights.features.iter();
+        let weighted = weights
+            .zip(&profile)
+            .map(|(weight, share)| weight * share.wide());
         Ambient {
-            profile: y.profile(),
+            sum: if problem.weights.features.is_empty() {
+                T::one()
+            } else {
+                T::of(weighted.sum())
+            },
+            profile,
             cells: y.column_sums.iter().map(multiple).collect(),
         }
     }
@@ -127,11 +141,13 @@ impl<'a, T: Real> FullBatch<'a, T> {
                 })?;
             }
         }
+        let slack = if problem.lacks_entries() { SLACK } else { 0.0 };
         let control = Control {
             steps: params.steps.h,
             tolerance: T::zero(),
             guard: T::of(guard),
             floor: T::of(floor),
+            slack: T::of(slack),
             l1: T::of(h_penalty.l1),
             l2: T::of(h_penalty.l2),
             measures: true,
@@ -143,10 +159,13 @@ impl<'a, T: Real> FullBatch<'a, T> {
             descend: params
                 .batches
                 .is_none_or(|batches| batches.update == Update::Pass),
+            imputes: params.hold_out.is_none(),
             weight: params.weight,
             l1: w_penalty.l1,
             l2: w_penalty.l2,
             guard,
+            // Here it is rounding alone that is to be outweighed.
+            slack: 1e-2 * slack,
             floor,
             ceiling: if params.scaling == Scaling::Normalised {
                 T::CEILING.wide()
@@ -164,17 +183,20 @@ impl<'a, T: Real> FullBatch<'a, T> {
             params.loss,
             factors,
             phase == Phase::Sweep,
-            params.hold_out.is_some(),
+            params.hold_out.is_some() || problem.lacks_entries(),
         );
         let batches = params.batches.filter(|_| phase == Phase::Batches);
         let fresh = !matches!(start, Start::Factors(_));
         let mut fit = FullBatch {
             ambient: Ambient::new(&problem, &params, unit),
+            weight: problem.weights.features.iter().map(|w| T::of(*w)).collect(),
             sizes: Sizes::new(&problem, &params, fresh, unit)?,
             yardsticks: match params.hold_out {
                 Some(_) => problem.each_set().map(|set| {
                     set.map_or(Yardstick::default(), |(matrix, summary)| {
-                        Yardstick::new(matrix, summary, params.loss, params.loss.to_user(unit))
+                        let weights = &problem.weights.features;
+                        let unit = params.loss.to_user(unit);
+                        Yardstick::new(matrix, summary, weights, params.loss, unit)
                     })
                 }),
                 None => Default::default(),
@@ -321,8 +343,10 @@ impl<'a, T: Real> FullBatch<'a, T> {
             basis: Basis {
                 w: &self.w,
                 shared: &self.shared,
+                weight: &self.weight,
                 guard: self.control.guard,
                 ambient: &self.ambient.profile,
+                ambient_sum: self.ambient.sum,
                 dispersed: Default::default(),
             },
             dispersed: self.sizes.view(),
@@ -335,6 +359,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             stats,
             sizes: stats && self.sizes.wants(self.history.len()),
             excess: self.sizes.excess().is_none(),
+            weights: self.problem.weights.cells.each_ref().map(Vec::as_slice),
             hold_out: self.params.hold_out,
             yardsticks: self.yardsticks.each_ref().map(Yardstick::view),
             ambient: &self.ambient.cells,
@@ -383,9 +408,13 @@ impl<'a, T: Real> FullBatch<'a, T> {
         if (Penalty { l1, l2 }).is_none() {
             return 0.0;
         }
-        self.w
-            .iter()
-            .map(|w| (l1 + 0.5 * l2 * w.wide()) * w.wide())
+        let penalty = |w: &T| (l1 + 0.5 * l2 * w.wide()) * w.wide();
+        let rows = self.w.chunks_exact(padded::<T>(self.params.k));
+        rows.enumerate()
+            .map(|(i, row)| {
+                let counts = self.weight.get(i).map_or(1.0, |weight| weight.wide());
+                counts * row.iter().map(penalty).sum::<f64>()
+            })
             .sum()
     }
 
@@ -468,7 +497,9 @@ impl<'a, T: Real> FullBatch<'a, T> {
 
     pub(super) fn share(&mut self) {
         let factors = padded::<T>(self.params.k);
-        self.shared = with_loss!(self.params.loss, loss => loss.shared(&self.w, factors));
-        self.sizes.share(&self.w, factors, &self.ambient.profile);
+        self.shared =
+            with_loss!(self.params.loss, loss => loss.shared(&self.w, &self.weight, factors));
+        let (weight, profile) = (&self.weight, &self.ambient.profile);
+        self.sizes.share(&self.w, factors, weight, profile);
     }
 }

@@ -23,7 +23,7 @@ pub use model::{Factors, HeldOut, Model, Record};
 pub use params::{
     Batches, By, Contrast, Dispersion, FitParams, Penalty, Scaling, Size, Steps, Update,
 };
-pub use problem::Problem;
+pub use problem::{Problem, Weights};
 pub use project::{Projection, ProjectionParams};
 pub use restarts::{Outcome, Restarts};
 pub use revive::Degenerate;

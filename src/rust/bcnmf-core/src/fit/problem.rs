@@ -1,9 +1,23 @@
 //! A target, a background, and what one look at them told.
 
+use super::params::within;
 use super::{Contrast, Size};
 use crate::loss::LossKind;
-use crate::matrix::{Matrix, Summary};
+use crate::matrix::{Matrix, Missing, Summary};
 use crate::{Error, Result};
+
+/// How often features and cells count: the divergence of an entry, and the penalty on a loading or coefficient, times the weights of its feature and
+/// cell. Empty where all count once.
+///
+/// A feature's loadings are the best for it whatever its weight, and a cell's coefficients too, so those of weight 0 are told by the others without
+/// a word in what these are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Weights {
+    /// Of the features.
+    pub features: Vec<f64>,
+    /// Of the cells of target and background.
+    pub cells: [Vec<f64>; 2],
+}
 
 /// Checked data of a fit.
 #[derive(Debug)]
@@ -16,6 +30,8 @@ pub struct Problem<'a> {
     pub target_summary: Summary,
     /// Sums over the background.
     pub background_summary: Option<Summary>,
+    /// How often features and cells count.
+    pub weights: Weights,
 }
 
 impl<'a> Problem<'a> {
@@ -24,9 +40,29 @@ impl<'a> Problem<'a> {
     /// # Errors
     /// What [`Matrix::check`] refuses; a matrix of zeros; numbers of features that differ.
     pub fn new(target: Matrix<'a>, background: Option<Matrix<'a>>) -> Result<Self> {
-        let target_summary = positive(&target, "target")?;
-        let background_summary = match &background {
-            None => None,
+        Self::weighted(target, background, Weights::default())
+    }
+
+    /// As [`Problem::new`], of features and cells that do not all count once.
+    ///
+    /// # Errors
+    /// As there; weights that are negative or not finite, not as many as features or cells, or all zero.
+    pub fn weighted(
+        target: Matrix<'a>,
+        background: Option<Matrix<'a>>,
+        weights: Weights,
+    ) -> Result<Self> {
+        let cells = [
+            target.columns(),
+            background.as_ref().map_or(0, Matrix::columns),
+        ];
+        check_weights("feature weights", &weights.features, target.rows())?;
+        check_weights("cell weights", &weights.cells[0], cells[0])?;
+        check_weights("background cell weights", &weights.cells[1], cells[1])?;
+        let of_set = |set: usize| [&weights.features[..], &weights.cells[set][..]];
+        let (target, target_summary) = positive(target, "target", of_set(0))?;
+        let (background, background_summary) = match background {
+            None => (None, None),
             Some(y) if y.rows() != target.rows() => {
                 return Err(Error::Shape {
                     what: "background",
@@ -36,14 +72,24 @@ impl<'a> Problem<'a> {
                     columns: y.columns(),
                 });
             }
-            Some(y) => Some(positive(y, "background")?),
+            Some(y) => {
+                let (y, summary) = positive(y, "background", of_set(1))?;
+                (Some(y), Some(summary))
+            }
         };
         Ok(Problem {
             target,
             background,
             target_summary,
             background_summary,
+            weights,
         })
+    }
+
+    /// Whether any entry is missing.
+    pub(crate) fn lacks_entries(&self) -> bool {
+        let lacks = |set: &Matrix<'_>| set.missing() != Missing::None;
+        self.sets().into_iter().flatten().any(lacks)
     }
 
     /// A power of two that no value exceeds: data are divided by it so that single precision has
@@ -64,11 +110,11 @@ impl<'a> Problem<'a> {
     }
 
     /// Size of the background relative to the target, `β/α`: squares for mse, sums for counts.
-    /// 0 without background.
+    /// Of values that are known, times the weights of their features and cells. 0 without background.
     pub fn size_ratio(&self, loss: LossKind) -> f64 {
         let size = |s: &Summary| match loss {
-            LossKind::Mse => s.sum_squares,
-            LossKind::Poisson | LossKind::Nb => s.sum,
+            LossKind::Mse => s.weighted[1],
+            LossKind::Poisson | LossKind::Nb => s.weighted[0],
         };
         self.background_summary
             .as_ref()
@@ -122,11 +168,36 @@ pub(crate) fn unit(max: f64) -> f64 {
     }
 }
 
-fn positive(matrix: &Matrix<'_>, what: &'static str) -> Result<Summary> {
-    let summary = matrix.check(what)?;
-    if summary.max > 0.0 {
-        Ok(summary)
-    } else {
-        Err(Error::AllZero { what })
+/// The matrix and what one look at it told. One that could lack entries and does not is like any other from here on.
+fn positive<'a>(
+    matrix: Matrix<'a>,
+    what: &'static str,
+    weights: [&[f64]; 2],
+) -> Result<(Matrix<'a>, Summary)> {
+    let summary = matrix.check(what, weights)?;
+    if summary.weighted[0] <= 0.0 {
+        return Err(Error::AllZero { what });
     }
+    let matrix = if summary.missing == 0 {
+        matrix.with_missing(Missing::None)
+    } else {
+        matrix
+    };
+    Ok((matrix, summary))
+}
+
+pub(super) fn check_weights(name: &'static str, weights: &[f64], needed: usize) -> Result<()> {
+    if weights.is_empty() {
+        return Ok(());
+    }
+    within(name, weights.len(), weights.len() == needed, || {
+        format!("{needed} numbers")
+    })?;
+    for weight in weights {
+        within(name, weight, *weight >= 0.0 && *weight <= 1e100, || {
+            "at least 0 and at most 1e100".into()
+        })?;
+    }
+    let sum: f64 = weights.iter().sum();
+    within(name, sum, sum > 0.0, || "above 0 for at least one".into())
 }

@@ -3,12 +3,12 @@
 use super::dispersion::Sizes;
 use super::model::unpad;
 use super::params::within;
-use super::problem::unit;
+use super::problem::{check_weights, unit};
 use super::start::{check_values, level, normalise_columns, pad, transpose};
 use super::{Driver, Penalty, Progress, Size};
 use crate::Result;
 use crate::backend::{Job, Pass};
-use crate::loss::{Basis, Control, Loss, LossKind, with_loss};
+use crate::loss::{Basis, Control, Loss, LossKind, SLACK, with_loss};
 use crate::matrix::Matrix;
 use crate::real::Real;
 use crate::width::padded;
@@ -26,6 +26,7 @@ pub struct Projection<'a, T> {
     control: Control<T>,
     w: Vec<T>,
     w_sums: Vec<f64>,
+    weight: Vec<T>,
     sizes: Sizes<T>,
     shared: Vec<T>,
     h: Vec<T>,
@@ -49,6 +50,8 @@ pub struct ProjectionParams {
     pub size: Size,
     /// Sizes of the features with nb; empty with other losses.
     pub sizes: Vec<f64>,
+    /// How often the features count; empty where all count once.
+    pub weights: Vec<f64>,
 }
 
 impl<'a, T: Real> Projection<'a, T> {
@@ -62,7 +65,7 @@ impl<'a, T: Real> Projection<'a, T> {
         params: ProjectionParams,
         pool: ThreadPool,
     ) -> Result<Self> {
-        let summary = pool.install(|| data.check("newdata"))?;
+        let summary = pool.install(|| data.check("newdata", [&[], &[]]))?;
         let Size {
             features,
             cells,
@@ -81,6 +84,8 @@ impl<'a, T: Real> Projection<'a, T> {
         })?;
         within("tol", params.tol, params.tol >= 0.0, || "at least 0".into())?;
         check_values("w", w, data.rows(), k)?;
+        check_weights("feature weights", &params.weights, data.rows())?;
+        let weight: Vec<T> = params.weights.iter().map(|weight| T::of(*weight)).collect();
         let unit = unit(summary.max);
         let (_, penalty) = Penalty::absolute(
             Penalty::default(),
@@ -111,10 +116,11 @@ impl<'a, T: Real> Projection<'a, T> {
         } else {
             Sizes::default()
         };
-        sizes.share(&w, padded::<T>(k), &[]);
+        sizes.share(&w, padded::<T>(k), &weight, &[]);
         let h: Vec<T> = level(&summary.column_sums, k, k, unit);
         Ok(Projection {
-            shared: with_loss!(params.loss, loss => loss.shared(&w, padded::<T>(k))),
+            shared: with_loss!(params.loss, loss => loss.shared(&w, &weight, padded::<T>(k))),
+            weight,
             pass: Pass::new(
                 [Some(&data), None],
                 params.loss,
@@ -127,6 +133,11 @@ impl<'a, T: Real> Projection<'a, T> {
                 tolerance: T::of(params.tol),
                 guard: T::TINY,
                 floor: T::FLOOR,
+                slack: if summary.missing > 0 {
+                    T::of(SLACK)
+                } else {
+                    T::zero()
+                },
                 l1: T::of(penalty.l1),
                 l2: T::of(penalty.l2),
                 measures: true,
@@ -169,8 +180,10 @@ impl<T: Real> Driver for Projection<'_, T> {
             basis: Basis {
                 w: &self.w,
                 shared: &self.shared,
+                weight: &self.weight,
                 guard: self.control.guard,
                 ambient: &[],
+                ambient_sum: T::zero(),
                 dispersed: Default::default(),
             },
             dispersed: self.sizes.view(),
@@ -180,6 +193,7 @@ impl<T: Real> Driver for Projection<'_, T> {
             stats: false,
             sizes: false,
             excess: false,
+            weights: Default::default(),
             hold_out: None,
             yardsticks: Default::default(),
             ambient: &[],

@@ -16,11 +16,17 @@ pub(crate) struct WControl {
     /// Whether several steps are passes of coordinate descent. Not from records of few cells, whose noise they
     /// would follow as far as it goes.
     pub descend: bool,
+    /// Whether entries that do not count may be taken to be what they are fitted by (as in EM), which majorises the divergence of the
+    /// others by the quadratic of all: passes of coordinate descent need one curvature for all features. Not where entries are held out, as models are compared
+    /// by these after few sweeps.
+    pub imputes: bool,
     /// Signed background weight.
     pub weight: f64,
     pub l1: f64,
     pub l2: f64,
     pub guard: f64,
+    /// As [`Control::slack`](crate::loss::Control::slack).
+    pub slack: f64,
     /// Positive loadings do not fall below this.
     pub floor: f64,
     /// Loadings do not grow beyond this.
@@ -45,28 +51,17 @@ pub(crate) fn w_step<T: Real>(
     let factors = control.factors;
     let owns = records.iter().any(|r| r.iter().any(|r| !r.own.is_empty()));
     let lasting = with_loss!(control.loss, loss => loss.lasting());
-    let steps = if lasting && !owns { control.steps } else { 1 };
-    let denominators = records.map(|records| {
-        let mut sum = records
-            .first()
-            .map_or(Vec::new(), |r| vec![0.0; r.denominator.len()]);
-        for record in records {
-            sum.iter_mut()
-                .zip(&record.denominator)
-                .for_each(|(sum, d)| *sum += d);
-        }
-        sum
-    });
-    let convex = (steps > 1 && control.descend).then(|| convex_part(&denominators, control.weight));
+    let denominators = records.map(|records| sum_of(records, |record| &record.denominator));
+    let masked = records.map(|records| sum_of(records, |record| &record.masked));
+    let convex = (lasting && control.steps > 1 && control.descend)
+        .then(|| convex_part(&denominators, control.weight));
     w_next
         .par_chunks_mut(ROWS * factors)
         .enumerate()
         .for_each(|(chunk, w_next)| {
             let mut row = vec![0.0; factors];
-            let mut sums = [
-                [vec![0.0; factors], vec![0.0; factors]],
-                [vec![0.0; factors], vec![0.0; factors]],
-            ];
+            let room = || [vec![0.0; factors], vec![0.0; factors]];
+            let (mut sums, mut held) = ([room(), room()], room());
             for (i, out) in w_next.chunks_exact_mut(factors).enumerate() {
                 let at = (chunk * ROWS + i) * factors;
                 let old = &w[at..at + factors];
@@ -82,12 +77,27 @@ pub(crate) fn w_step<T: Real>(
                             .for_each(|(sum, part)| *sum += part.wide());
                     }
                 }
-                if let Some(convex) = &convex {
-                    descend(&mut row, &mut sums, [convex, &denominators[1]], control);
+                let mut whole = !owns;
+                if owns {
+                    for ((held, records), masked) in held.iter_mut().zip(records).zip(&masked) {
+                        held_part(records, masked, at, &row, control.loss, held);
+                    }
+                    whole = lasting
+                        && control.imputes
+                        && (!control.descend || few_held(&row, &held, &denominators, control));
+                    if whole {
+                        for ([p, _], held) in sums.iter_mut().zip(&held) {
+                            p.iter_mut().zip(held).for_each(|(p, held)| *p += held);
+                        }
+                    }
+                }
+                if let Some(convex) = convex.as_ref().filter(|_| whole) {
+                    descend(&mut row, &mut sums, [convex, &denominators[1]], owns, control);
                 } else {
-                    for _ in 0..steps {
+                    for _ in 0..if lasting && whole { control.steps } else { 1 } {
                         let sets = denominators.iter().zip(records).zip(sizes);
-                        for (((denominator, records), sizes), [_, q]) in sets.zip(&mut sums) {
+                        let parts = sets.zip(&held).zip(&mut sums);
+                        for ((((denominator, records), sizes), held), [p, q]) in parts {
                             if is_dispersed(sizes, at / factors) {
                                 own_part(records, at, q);
                                 continue;
@@ -95,8 +105,9 @@ pub(crate) fn w_step<T: Real>(
                             if !denominator.is_empty() {
                                 with_loss!(control.loss, loss => loss.denominator(denominator, &row, q));
                             }
-                            if owns {
-                                take_off(q, records, at);
+                            if !whole {
+                                take_off(q, held);
+                                add_slack([p, q], held, control.slack);
                             }
                         }
                         update_row(&mut row, &sums, control);
@@ -107,6 +118,42 @@ pub(crate) fn w_step<T: Real>(
                     .for_each(|(out, &w)| *out = T::of(w));
             }
         });
+}
+
+/// The sum over records of a part that all features share.
+fn sum_of<T>(records: &[&WStats<T>], part: impl Fn(&WStats<T>) -> &[f64]) -> Vec<f64> {
+    let mut sum = records
+        .first()
+        .map_or(Vec::new(), |record| vec![0.0; part(record).len()]);
+    for record in records {
+        sum.iter_mut()
+            .zip(part(record))
+            .for_each(|(sum, part)| *sum += part);
+    }
+    sum
+}
+
+/// Whether less than half of what is fitted of a feature, in the cells that W is to describe, is in entries that do not
+/// count: with more, the steps of the others alone go further.
+fn few_held(
+    row: &[f64],
+    held: &[Vec<f64>; 2],
+    denominators: &[Vec<f64>; 2],
+    control: WControl,
+) -> bool {
+    let (mut all, mut missing) = (0.0, 0.0);
+    let mut product = vec![0.0; row.len()];
+    let counts = [1.0, control.weight.max(0.0)];
+    for ((held, denominator), counts) in held.iter().zip(denominators).zip(counts) {
+        if denominator.is_empty() || counts == 0.0 {
+            continue;
+        }
+        with_loss!(control.loss, loss => loss.denominator(denominator, row, &mut product));
+        let dot = |v: &[f64]| row.iter().zip(v).map(|(w, v)| w * v).sum::<f64>();
+        all += counts * dot(&product);
+        missing += counts * dot(held);
+    }
+    2.0 * missing < all
 }
 
 /// The quadratic part of the objective in one feature's loadings that is convex: of the target, and of a background
@@ -123,11 +170,13 @@ fn convex_part([target, background]: &[Vec<f64>; 2], weight: f64) -> Vec<f64> {
 }
 
 /// Passes of coordinate descent over one feature's loadings. What is concave in them, the part of a background that
-/// is contrasted, is replaced by its tangent at the point where a pass starts: each pass goes downhill.
+/// is contrasted, is replaced by its tangent at the point where a pass starts: each pass goes downhill. Where entries were `imputed`, at the
+/// first point, which is where they were.
 fn descend(
     row: &mut [f64],
     [[px, pull], [py, tangent]]: &mut [[Vec<f64>; 2]; 2],
     [convex, background]: [&[f64]; 2],
+    imputed: bool,
     control: WControl,
 ) {
     let WControl {
@@ -143,10 +192,12 @@ fn descend(
         .zip(&*py)
         .for_each(|(p, y)| *p += weight.max(0.0) * y);
     py.iter_mut().for_each(|y| *y *= contrast);
-    for _ in 0..control.steps {
+    for pass in 0..control.steps {
         pull.copy_from_slice(px);
         if contrast > 0.0 && !background.is_empty() {
-            with_loss!(control.loss, loss => loss.denominator(background, row, tangent));
+            if pass == 0 || !imputed {
+                with_loss!(control.loss, loss => loss.denominator(background, row, tangent));
+            }
             pull.iter_mut()
                 .zip(&*tangent)
                 .for_each(|(p, t)| *p += contrast * t);
@@ -188,15 +239,44 @@ fn own_part<T: Real>(records: &[&WStats<T>], at: usize, out: &mut [f64]) {
     }
 }
 
-/// Takes what entries that do not count would add off the denominator of the feature whose loadings start at `at`.
-fn take_off<T: Real>(denominator: &mut [f64], records: &[&WStats<T>], at: usize) {
-    for record in records {
-        denominator
-            .iter_mut()
-            .zip(&record.own[at..])
-            .for_each(|(sum, part)| *sum -= part.wide());
+/// What entries that do not count would add to the denominator of the feature whose loadings start at `at`. `masked` is the sum of
+/// [`WStats::masked`].
+fn held_part<T: Real>(
+    records: &[&WStats<T>],
+    masked: &[f64],
+    at: usize,
+    row: &[f64],
+    loss: LossKind,
+    out: &mut [f64],
+) {
+    out.fill(0.0);
+    if !masked.is_empty() {
+        with_loss!(loss, loss => loss.denominator(masked, row, out));
     }
+    for record in records {
+        out.iter_mut()
+            .zip(&record.own[at..])
+            .for_each(|(sum, part)| *sum += part.wide());
+    }
+    not_negative(out);
+}
+
+/// Takes that off.
+fn take_off(denominator: &mut [f64], held: &[f64]) {
+    denominator
+        .iter_mut()
+        .zip(held)
+        .for_each(|(sum, held)| *sum -= held);
     not_negative(denominator);
+}
+
+/// Lets them count a little, as what they are fitted by.
+fn add_slack(sums: [&mut Vec<f64>; 2], held: &[f64], slack: f64) {
+    for sum in sums {
+        sum.iter_mut()
+            .zip(held)
+            .for_each(|(sum, held)| *sum += slack * held);
+    }
 }
 
 /// One step of one feature's loadings, from the numerators and denominators of both sets.

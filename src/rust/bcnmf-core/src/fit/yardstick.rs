@@ -18,8 +18,15 @@ pub(super) struct Yardstick<T> {
 }
 
 impl<T: Real> Yardstick<T> {
-    /// `unit`: what a divergence is multiplied by to be in the data's own units.
-    pub fn new(matrix: &Matrix<'_>, set: &Summary, loss: LossKind, unit: f64) -> Self {
+    /// `weights`: how often the features count, empty where all count once. `unit`: what a divergence is multiplied by to be in the
+    /// data's own units.
+    pub fn new(
+        matrix: &Matrix<'_>,
+        set: &Summary,
+        weights: &[f64],
+        loss: LossKind,
+        unit: f64,
+    ) -> Self {
         let null = with_columns!(matrix, block => mean_profile_losses(block, set, loss));
         let mean = null.iter().sum::<f64>() / null.len() as f64;
         let size = match loss {
@@ -28,10 +35,21 @@ impl<T: Real> Yardstick<T> {
         };
         // All cells alike: no rounding error may pass for a loss.
         let least = 1e-9 * size / (null.len() * set.column_sums.len()) as f64;
-        let weight = |null: &f64| T::of(unit / (null + mean).max(least));
+        let counts = |i: usize| weights.get(i).copied().unwrap_or(1.0);
+        let weight = |(i, null): (usize, &f64)| T::of(counts(i) * unit / (null + mean).max(least));
+        let mut profile: Vec<f64> = set.profile();
+        if !weights.is_empty() {
+            // As the fitted totals that it smooths are weighted.
+            let sum: f64 = profile
+                .iter()
+                .zip(weights)
+                .map(|(p, weight)| p * weight)
+                .sum();
+            profile.iter_mut().for_each(|share| *share /= sum);
+        }
         Yardstick {
-            profile: set.profile(),
-            weight: null.iter().map(weight).collect(),
+            profile: profile.into_iter().map(T::of).collect(),
+            weight: null.iter().enumerate().map(weight).collect(),
         }
     }
 
@@ -54,6 +72,8 @@ fn mean_profile_losses(block: &impl Columns, set: &Summary, loss: LossKind) -> V
         // Σ (p s − x) over the cells of a feature is 0.
         LossKind::Poisson | LossKind::Nb => vec![0.0; share.len()],
     };
+    let mut known = vec![set.column_sums.len(); share.len()];
+    let mut absent = Vec::new();
     for (j, cell) in set.column_sums.iter().enumerate() {
         for (i, x) in block.column(j).filter(|(_, x)| *x > 0.0) {
             let rate = share[i] * cell;
@@ -62,7 +82,18 @@ fn mean_profile_losses(block: &impl Columns, set: &Summary, loss: LossKind) -> V
                 LossKind::Poisson | LossKind::Nb => x * (x / rate).ln(),
             };
         }
+        absent.clear();
+        block.absent(j, &mut absent);
+        for &i in &absent {
+            let i = i as usize;
+            known[i] -= 1;
+            if loss == LossKind::Mse {
+                sums[i] -= share[i] * share[i] * cell * cell;
+            }
+        }
     }
-    let cells = set.column_sums.len() as f64;
-    sums.iter().map(|sum| sum.max(0.0) / cells).collect()
+    let means = sums.iter().zip(known);
+    means
+        .map(|(sum, known)| sum.max(0.0) / known.max(1) as f64)
+        .collect()
 }

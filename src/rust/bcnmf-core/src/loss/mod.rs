@@ -16,6 +16,7 @@ pub(crate) use log_sum::{ln_f32, ln_f64};
 pub(crate) use nb::{ABREAST, TILE, is_dispersed};
 pub use nb::{Dispersed, Tile};
 
+use crate::group::Each;
 use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
@@ -100,6 +101,11 @@ macro_rules! with_loss {
 }
 pub(crate) use with_loss;
 
+/// Entries that are missing count a little after all, as if they were what they are fitted by at the start of a step. That majorises the divergence of
+/// the others and moves no fixed point. Without it, where all that a cell shows are features that a factor has next to nothing of, its
+/// coefficient could grow without an end at once, and what is left after taking off the others would be rounding.
+pub(crate) const SLACK: f64 = 1e-3;
+
 /// How H steps are taken on one cell.
 #[derive(Clone, Copy, Debug)]
 pub struct Control<T> {
@@ -111,6 +117,8 @@ pub struct Control<T> {
     pub guard: T,
     /// Positive coefficients do not fall below this.
     pub floor: T,
+    /// How often entries that do not count are taken to be what they are fitted by: see [`SLACK`].
+    pub slack: T,
     /// Penalty on the sum of a cell's coefficients.
     pub l1: T,
     /// Penalty on half their sum of squares.
@@ -126,13 +134,36 @@ pub struct Basis<'w, T> {
     pub w: &'w [T],
     /// [`Loss::shared`] of these loadings.
     pub shared: &'w [T],
+    /// How often the features count; empty where all count once.
+    pub weight: &'w [T],
     /// Added to fitted rates that data are divided by.
     pub guard: T,
     /// Profile (features, sum 1) of the rate that a cell has without any factor; empty when there is
     /// none. Counts only, see [`poisson`].
     pub ambient: &'w [T],
+    /// Its sum, each feature times its weight.
+    pub ambient_sum: T,
     /// Sizes of the features, nb only.
     pub dispersed: Dispersed<'w, T>,
+}
+
+impl<T: Real> Basis<'_, T> {
+    /// How often a feature counts.
+    #[inline(always)]
+    pub(crate) fn weight_of(&self, feature: usize) -> T {
+        self.weight.get(feature).copied().unwrap_or(T::one())
+    }
+
+    /// Multiplies what a group's entries have by the weights of their features.
+    #[inline(always)]
+    fn weigh(&self, index: &Each<u32>, values: &mut Each<T>) {
+        if self.weight.is_empty() {
+            return;
+        }
+        for (value, &i) in values.iter_mut().zip(index) {
+            *value *= self.weight[i as usize];
+        }
+    }
 }
 
 /// What predictions of held-out entries of a set are measured by.
@@ -146,15 +177,15 @@ pub struct Yardstick<'w, T> {
 
 /// One loss: a cell's data and a basis give updated coefficients `h` and an additive record.
 ///
-/// Entries that do not count ([`Cell::masked`]) are in no sum. Factors are padded (see
-/// [`crate::width`]).
+/// Entries that do not count ([`Cell::masked`]) are in no sum; what the others have for a cell counts as often as their features
+/// ([`Basis::weight`]), and what they have for the record as often as their cell ([`Cell::weight`]). Factors are padded (see [`crate::width`]).
 pub trait Loss: Copy + Send + Sync {
     /// Whether zeros are looked at one by one. What they add to denominators is then taken for tiles of cells: [`Loss::zeros`],
     /// [`Loss::zeros_record`] and [`Loss::zeros_sizes`] come before the cells' own steps.
     const DENSE: bool = false;
 
-    /// What all columns need of `W` beside `W`: `WᵀW` (mse) or column sums (poisson).
-    fn shared<T: Real>(self, w: &[T], factors: usize) -> Vec<T>;
+    /// What all columns need of `W` beside `W`: `WᵀW` (mse) or column sums (poisson), each feature as often as it counts.
+    fn shared<T: Real>(self, w: &[T], weight: &[T], factors: usize) -> Vec<T>;
 
     /// Takes `control.steps` H steps on one cell, in place, and returns the divergence that the
     /// cell had *before* them.

@@ -19,14 +19,18 @@ use rayon::prelude::*;
 pub struct Mse;
 
 impl Loss for Mse {
-    fn shared<T: Real>(self, w: &[T], factors: usize) -> Vec<T> {
+    fn shared<T: Real>(self, w: &[T], weight: &[T], factors: usize) -> Vec<T> {
         // Parts of a fixed size, added in order: the same bits for any number of threads.
         let parts: Vec<Vec<f64>> = w
             .par_chunks(ROWS * factors)
-            .map(|rows| {
+            .enumerate()
+            .map(|(part, rows)| {
                 let mut gram = vec![0.0; factors * factors];
-                for row in rows.chunks_exact(factors) {
-                    add_outer(Scalar, Dynamic(factors), &mut gram, row);
+                for (at, row) in rows.chunks_exact(factors).enumerate() {
+                    let weight = weight
+                        .get(part * ROWS + at)
+                        .map_or(1.0, |weight| weight.wide());
+                    add_outer(Scalar, Dynamic(factors), &mut gram, weight, row);
                 }
                 gram
             })
@@ -50,24 +54,42 @@ impl Loss for Mse {
         h: &mut [T],
         control: &Control<T>,
     ) -> f64 {
-        let (wx, squares) = sums_and_squares(simd, width, basis.w, cell);
-        let mut gh = gram_times(simd, width, basis, cell.masked, h);
+        let (wx, squares) = sums_and_squares(simd, width, basis, cell);
+        let mut gh = gram_times(simd, width, basis, cell, h);
         let fit = dot_wide(gh.as_ref(), h);
         let mut divergence = squares - 2.0 * dot_wide(wx.as_ref(), h) + fit;
         // Subtraction has lost half of the digits: look at the residuals themselves.
         if divergence < squares * T::epsilon().wide().sqrt() {
-            divergence = residual_squares(width, basis.w, cell, h);
+            divergence = residual_squares(width, basis, cell, h);
         }
         if control.steps > 1 && cell.masked.is_empty() {
             descend(simd, width, basis.shared, h, [wx, gh], control);
             return divergence;
         }
-        // Cells with entries that do not count have each a Gram matrix of its own, which is not formed.
+        if control.steps > 1 && cell.held_at.is_empty() {
+            let mut gram = own_gram(simd, width, basis, cell);
+            for (own, &all) in gram.iter_mut().zip(basis.shared) {
+                *own += control.slack * (all - *own);
+            }
+            descend(simd, width, &gram, h, [wx, gh], control);
+            return divergence;
+        }
+        // Held-out entries are another set for every cell and every fit, and many: a Gram matrix for each cell would cost more than
+        // its steps.
         for step in 0..control.steps {
             if step > 0 {
-                gh = gram_times(simd, width, basis, cell.masked, h);
+                gh = gram_times(simd, width, basis, cell, h);
             }
-            if update_cell(self, h, wx.as_ref(), gh.as_ref(), control) {
+            let mut pull = width.zeros::<T>();
+            pull.as_mut().copy_from_slice(wx.as_ref());
+            if !cell.masked.is_empty() && control.slack > T::zero() {
+                let mut rest = shared_times(simd, width, basis, h);
+                add_scaled(simd, rest.as_mut(), -T::one(), gh.as_ref());
+                not_negative(rest.as_mut());
+                add_scaled(simd, pull.as_mut(), control.slack, rest.as_ref());
+                add_scaled(simd, gh.as_mut(), control.slack, rest.as_ref());
+            }
+            if update_cell(self, h, pull.as_ref(), gh.as_ref(), control) {
                 break;
             }
         }
@@ -90,13 +112,26 @@ impl Loss for Mse {
     ) {
         let mut numerator = width.rows_mut(&mut stats.numerator);
         let mut groups = Groups::new(cell.index, cell.value);
-        while let Some((index, x)) = groups.take() {
+        while let Some((index, mut x)) = groups.take() {
+            cell.weigh(&mut x);
             add_to_rows(simd, &mut numerator, &index, &x, h);
         }
-        add_outer(simd, width, &mut stats.denominator, h);
-        for &i in cell.masked {
-            let fit = dot(simd, width.row(basis.w, i as usize), h);
-            add_scaled(simd, width.row_mut(&mut stats.own, i as usize), fit, h);
+        add_outer(simd, width, &mut stats.denominator, cell.weight.wide(), h);
+        if cell.masked.is_empty() {
+            return;
+        }
+        let (mut own, features) = (width.rows_mut(&mut stats.own), basis.w.len() / width.size());
+        if cell.is_mostly_masked(features) {
+            add_outer(simd, width, &mut stats.masked, cell.weight.wide(), h);
+            for i in cell.counted(features) {
+                let fit = cell.weight * dot(simd, width.row(basis.w, i), h);
+                add_scaled(simd, own.row_mut(i), -fit, h);
+            }
+        } else {
+            for &i in cell.masked {
+                let fit = cell.weight * dot(simd, width.row(basis.w, i as usize), h);
+                add_scaled(simd, own.row_mut(i as usize), fit, h);
+            }
         }
     }
 
@@ -145,23 +180,25 @@ impl Loss for Mse {
     }
 }
 
-/// `Wᵀx` and `xᵀx` of one cell.
+/// `Wᵀx` and `xᵀx` of one cell, each feature as often as it counts.
 #[inline(always)]
 fn sums_and_squares<S: Simd, T: Real, K: Width>(
     simd: S,
     width: K,
-    w: &[T],
+    basis: Basis<'_, T>,
     cell: Cell<'_, T>,
 ) -> (K::Vector<T>, f64) {
     let (mut sums, mut others) = (width.zeros::<T>(), width.zeros::<T>());
     let mut squares = [0.0; GROUP];
-    let w = width.rows(w);
+    let w = width.rows(basis.w);
     let mut groups = Groups::new(cell.index, cell.value);
     while let Some((index, x)) = groups.take() {
         let rows = rows_of(w, &index);
-        add_rows(simd, [sums.as_mut(), others.as_mut()], &x, &rows);
-        for (sum, x) in squares.iter_mut().zip(x) {
-            *sum += x.wide() * x.wide();
+        let mut weighted = x;
+        basis.weigh(&index, &mut weighted);
+        add_rows(simd, [sums.as_mut(), others.as_mut()], &weighted, &rows);
+        for ((sum, x), weighted) in squares.iter_mut().zip(x).zip(weighted) {
+            *sum += x.wide() * weighted.wide();
         }
     }
     add_scaled(simd, sums.as_mut(), T::one(), others.as_ref());
@@ -209,35 +246,100 @@ fn descend<S: Simd, T: Real, K: Width>(
     }
 }
 
-/// `WᵀW h` over the features that count.
+/// `WᵀW h` over all features.
 #[inline(always)]
-fn gram_times<S: Simd, T: Real, K: Width>(
+fn shared_times<S: Simd, T: Real, K: Width>(
     simd: S,
     width: K,
     basis: Basis<'_, T>,
-    masked: &[u32],
     h: &[T],
 ) -> K::Vector<T> {
     let mut product = width.zeros::<T>();
     for (k, &h) in h.iter().enumerate() {
         add_scaled(simd, product.as_mut(), h, width.row(basis.shared, k));
     }
-    if !masked.is_empty() {
-        for &i in masked {
+    product
+}
+
+/// `WᵀW h` over the features that count, each as often as it does.
+#[inline(always)]
+fn gram_times<S: Simd, T: Real, K: Width>(
+    simd: S,
+    width: K,
+    basis: Basis<'_, T>,
+    cell: Cell<'_, T>,
+    h: &[T],
+) -> K::Vector<T> {
+    let features = basis.w.len() / width.size();
+    if cell.is_mostly_masked(features) {
+        let mut product = width.zeros::<T>();
+        for i in cell.counted(features) {
+            let row = width.row(basis.w, i);
+            let fit = basis.weight_of(i) * dot(simd, row, h);
+            add_scaled(simd, product.as_mut(), fit, row);
+        }
+        return product;
+    }
+    let mut product = shared_times(simd, width, basis, h);
+    if !cell.masked.is_empty() {
+        for &i in cell.masked {
             let row = width.row(basis.w, i as usize);
-            add_scaled(simd, product.as_mut(), -dot(simd, row, h), row);
+            let fit = basis.weight_of(i as usize) * dot(simd, row, h);
+            add_scaled(simd, product.as_mut(), -fit, row);
         }
         not_negative(product.as_mut());
     }
     product
 }
 
+/// `WᵀW` over the features that count in one cell, each as often as it does.
+#[inline(always)]
+fn own_gram<S: Simd, T: Real, K: Width>(
+    simd: S,
+    width: K,
+    basis: Basis<'_, T>,
+    cell: Cell<'_, T>,
+) -> Vec<T> {
+    let (factors, features) = (width.size(), basis.w.len() / width.size());
+    let mut gram = vec![0.0; factors * factors];
+    let add = |gram: &mut [f64], i: usize, sign: f64| {
+        let weight = sign * basis.weight_of(i).wide();
+        add_outer(simd, width, gram, weight, width.row(basis.w, i));
+    };
+    let mut lost = cell.is_mostly_masked(features);
+    if !lost {
+        for (gram, shared) in gram.iter_mut().zip(basis.shared) {
+            *gram = shared.wide();
+        }
+        for &i in cell.masked {
+            add(&mut gram, i as usize, -1.0);
+        }
+        // Where nearly all of a factor does not count, what is left is mostly rounding.
+        for at in (0..gram.len()).step_by(factors + 1) {
+            lost |= gram[at] <= 1e-3 * basis.shared[at].wide() && gram[at] != 0.0;
+        }
+    }
+    if lost {
+        gram.fill(0.0);
+        for i in cell.counted(features) {
+            add(&mut gram, i, 1.0);
+        }
+    }
+    gram.into_iter().map(T::of).collect()
+}
+
 /// Rows of one parallel task.
 const ROWS: usize = 512;
 
-/// `gram += v vᵀ`, in double.
+/// `gram += weight · v vᵀ`, in double.
 #[inline(always)]
-fn add_outer<S: Simd, T: Real, K: Width>(simd: S, width: K, gram: &mut [f64], v: &[T]) {
+fn add_outer<S: Simd, T: Real, K: Width>(
+    simd: S,
+    width: K,
+    gram: &mut [f64],
+    weight: f64,
+    v: &[T],
+) {
     let mut wide = width.zeros::<f64>();
     for (wide, v) in wide.as_mut().iter_mut().zip(v) {
         *wide = v.wide();
@@ -245,25 +347,27 @@ fn add_outer<S: Simd, T: Real, K: Width>(simd: S, width: K, gram: &mut [f64], v:
     let mut rows = width.rows_mut(gram);
     for (k, &v) in wide.as_ref().iter().enumerate() {
         if v > 0.0 {
-            add_scaled(simd, rows.row_mut(k), v, wide.as_ref());
+            add_scaled(simd, rows.row_mut(k), weight * v, wide.as_ref());
         }
     }
 }
 
-/// `‖x − W h‖²` entry by entry: features × factors operations, for cells fitted almost exactly.
+/// `‖x − W h‖²` entry by entry, each feature as often as it counts: features × factors operations, for cells fitted almost exactly.
 #[inline(always)]
-fn residual_squares<T: Real, K: Width>(width: K, w: &[T], cell: Cell<'_, T>, h: &[T]) -> f64 {
+fn residual_squares<T: Real, K: Width>(
+    width: K,
+    basis: Basis<'_, T>,
+    cell: Cell<'_, T>,
+    h: &[T],
+) -> f64 {
     let mut entries = cell.entries().peekable();
-    let mut masked = cell.masked.iter().peekable();
     let mut sum = 0.0;
-    for i in 0..w.len() / width.size() {
-        if masked.next_if(|&&at| at as usize == i).is_some() {
-            continue;
-        }
+    for i in cell.counted(basis.w.len() / width.size()) {
         let x = entries
             .next_if(|&(at, _)| at == i)
             .map_or(0.0, |(_, x)| x.wide());
-        sum += (x - dot_wide(width.row(w, i), h)).powi(2);
+        let error = x - dot_wide(width.row(basis.w, i), h);
+        sum += basis.weight_of(i).wide() * error * error;
     }
     sum
 }

@@ -13,14 +13,16 @@
 //! cache, plus `x/(λ + r)` at the non-zeros. Features whose size is infinite are as with poisson, and sparse.
 
 use super::log_sum::LogSum;
-use super::poisson::{Poisson, SMOOTHING, counted_sums, rate};
+use super::poisson::{
+    Poisson, SMOOTHING, add_wide, counted_sums, counted_sums_of, rate, record_masked, slack,
+};
 use super::rising::{excess, slopes};
 use super::{Basis, Control, Loss, Yardstick, update_cell};
 use crate::group::{Each, GROUP, Groups, add_rows, add_scaled, add_to_rows, dots, ratios, rows_of};
 use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
-use crate::width::{RowsMut, Width, dot_wide, sum_lanes};
+use crate::width::{Width, dot_wide, sum_lanes};
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2};
 use pulp::Simd;
@@ -71,12 +73,21 @@ pub struct Tile<T> {
     pub h: Vec<T>,
     /// [`Cell::ambient`] of each.
     pub ambient: Vec<T>,
+    /// [`Cell::weight`] of each.
+    pub weight: Vec<T>,
     /// Features that do not count in each cell, increasing; empty where all count.
     pub masked: Vec<Vec<u32>>,
     /// Padded number of factors.
     pub factors: usize,
     /// Room for a block of rates.
     pub rates: Vec<T>,
+}
+
+/// What is counted.
+#[derive(Clone, Copy)]
+enum Items {
+    Features,
+    Cells,
 }
 
 /// Cells in a tile, at most, and features in a block: what a core has in its nearest cache, about.
@@ -88,8 +99,8 @@ pub const ABREAST: usize = 8;
 impl Loss for Nb {
     const DENSE: bool = true;
 
-    fn shared<T: Real>(self, w: &[T], factors: usize) -> Vec<T> {
-        Poisson.shared(w, factors)
+    fn shared<T: Real>(self, w: &[T], weight: &[T], factors: usize) -> Vec<T> {
+        Poisson.shared(w, weight, factors)
     }
 
     #[inline(always)]
@@ -104,7 +115,8 @@ impl Loss for Nb {
     ) -> f64 {
         let sums = basis.dispersed.sums;
         // What counts of features with a size is in the tile's sums.
-        let mut denominator = counted_sums(simd, width, basis, sums, cell.masked);
+        let mut denominator =
+            counted_sums_of(simd, width, basis, sums, cell, |i| basis.is_poisson(i));
         add_scaled(simd, denominator.as_mut(), T::one(), cell.zeros);
         let mut rates = 0.0;
         if control.measures {
@@ -113,8 +125,10 @@ impl Loss for Nb {
                 rates += (cell.ambient * basis.dispersed.ambient).wide();
             }
             for &i in cell.masked {
-                if basis.is_poisson(i as usize) {
-                    rates -= rate(simd, width, basis, cell, i as usize, h).wide();
+                let i = i as usize;
+                if basis.is_poisson(i) {
+                    let rate = rate(simd, width, basis, cell, i, h);
+                    rates -= (basis.weight_of(i) * rate).wide();
                 }
             }
         }
@@ -125,10 +139,14 @@ impl Loss for Nb {
         let mut groups = Groups::new(cell.index, cell.value);
         while let Some((index, x)) = groups.take() {
             let rows = rows_of(w, &index);
-            let [r, tail, over] = quotients(simd, basis, cell, &index, &x, &rows, h);
+            let [mut r, mut tail, over] = quotients(simd, basis, cell, &index, &x, &rows, h);
+            basis.weigh(&index, &mut r);
+            basis.weigh(&index, &mut tail);
             add_rows(simd, [pull.as_mut(), pull_too.as_mut()], &r, &rows);
             add_rows(simd, [push.as_mut(), push_too.as_mut()], &tail, &rows);
             if control.measures {
+                let mut x = x;
+                basis.weigh(&index, &mut x);
                 logs.add(&x, &over);
             }
         }
@@ -136,6 +154,13 @@ impl Loss for Nb {
             add_scaled(simd, sum.as_mut(), T::one(), part.as_ref());
         }
         add_scaled(simd, denominator.as_mut(), T::one(), push.as_ref());
+        if !cell.masked.is_empty() {
+            let counted = counted_sums(simd, width, basis, cell);
+            if let Some(slack) = slack(simd, width, basis, cell, &counted, control) {
+                add_scaled(simd, denominator.as_mut(), T::one(), slack.as_ref());
+                add_scaled(simd, pull.as_mut(), T::one(), slack.as_ref());
+            }
+        }
         if control.steps > 0 {
             update_cell(self, h, pull.as_ref(), denominator.as_ref(), control);
         }
@@ -156,24 +181,20 @@ impl Loss for Nb {
         h: &[T],
         stats: &mut WStats<T>,
     ) {
+        record_masked(simd, width, basis, cell, h, stats);
         let w = width.rows(basis.w);
         let mut numerator = width.rows_mut(&mut stats.numerator);
         let mut own = width.rows_mut(&mut stats.own);
         let mut groups = Groups::new(cell.index, cell.value);
         while let Some((index, x)) = groups.take() {
             let rows = rows_of(w, &index);
-            let [r, tail, _] = quotients(simd, basis, cell, &index, &x, &rows, h);
+            let [mut r, mut tail, _] = quotients(simd, basis, cell, &index, &x, &rows, h);
+            cell.weigh(&mut r);
+            cell.weigh(&mut tail);
             add_to_rows(simd, &mut numerator, &index, &r, h);
             add_to_rows(simd, &mut own, &index, &tail, h);
         }
-        for (sum, &h) in stats.denominator.iter_mut().zip(h) {
-            *sum += h.wide();
-        }
-        for &i in cell.masked {
-            if basis.is_poisson(i as usize) {
-                add_scaled(simd, own.row_mut(i as usize), T::one(), h);
-            }
-        }
+        add_wide(&mut stats.denominator, cell.weight, h);
     }
 
     #[inline(always)]
@@ -193,10 +214,11 @@ impl Loss for Nb {
                 let features = &basis.dispersed.features[block.clone()];
                 for (rates, &i) in tile.rates.chunks_exact(cells).zip(features) {
                     let size = basis.dispersed.size[i as usize];
-                    divergence += size.wide() * sum_log1p(rates, size.recip());
+                    let times = (size * basis.weight_of(i as usize)).wide();
+                    divergence += times * sum_log1p(rates, &tile.weight, size.recip());
                 }
             }
-            tile.take_shares(basis, block);
+            tile.take_shares(basis, block, Items::Features);
             let shares = view(&tile.rates, w.len() / factors, cells);
             let mut sums = view_mut(denominators, cells, factors);
             general_mat_mul(
@@ -217,7 +239,7 @@ impl Loss for Nb {
         for block in blocks(basis.dispersed) {
             let rows = block.len();
             tile.block_rates(basis, block.clone());
-            tile.take_shares(basis, block.clone());
+            tile.take_shares(basis, block.clone(), Items::Cells);
             let sums = &mut sums[..rows * factors];
             let shares = view(&tile.rates, rows, cells);
             general_mat_mul(
@@ -243,10 +265,11 @@ impl Loss for Nb {
             let features = &basis.dispersed.features[block];
             for (rates, &i) in tile.rates.chunks_exact(cells).zip(features) {
                 let size = basis.dispersed.size[i as usize].wide();
-                let [slope, curvature] = zero_slopes(rates, size.recip());
+                let [slope, curvature] = zero_slopes(rates, &tile.weight, size.recip());
+                let times = size * basis.dispersed.unit * basis.weight_of(i as usize).wide();
                 let sums = &mut stats.sizes[i as usize];
-                sums[0] += size * basis.dispersed.unit * slope;
-                sums[1] += size * basis.dispersed.unit * curvature;
+                sums[0] += times * slope;
+                sums[1] += times * curvature;
             }
         }
     }
@@ -268,9 +291,11 @@ impl Loss for Nb {
                 let t = rate(simd, width, basis, cell, i, h).wide() * unit / size;
                 let [first, second] = slopes(x, size);
                 let part = t / (1.0 + t);
+                let times = (cell.weight * basis.weight_of(i)).wide();
                 let slope = first - x + x * part;
-                stats.sizes[i][0] += slope;
-                stats.sizes[i][1] += first + second - x * t / ((1.0 + t) * (1.0 + t));
+                let curvature = first + second - x * t / ((1.0 + t) * (1.0 + t));
+                stats.sizes[i][0] += times * slope;
+                stats.sizes[i][1] += times * curvature;
             }
         }
     }
@@ -280,7 +305,9 @@ impl Loss for Nb {
         let Dispersed { size, unit, .. } = basis.dispersed;
         let sum: f64 = cell
             .entries()
-            .map(|(i, x)| excess(x.wide() * unit, size[i].wide() * unit))
+            .map(|(i, x)| {
+                basis.weight_of(i).wide() * excess(x.wide() * unit, size[i].wide() * unit)
+            })
             .sum();
         sum / unit
     }
@@ -377,13 +404,14 @@ fn zero_term<T: Real>(rate: T, size: T) -> T {
     }
 }
 
-/// `Σ log(1 + λ/r)`, of `1/r`.
+/// `Σ log(1 + λ/r)`, of `1/r`, each cell as often as it counts.
 #[inline(always)]
-fn sum_log1p<T: Real>(rates: &[T], inverse: T) -> f64 {
+fn sum_log1p<T: Real>(rates: &[T], weight: &[T], inverse: T) -> f64 {
     let mut lanes = [T::zero(); ABREAST];
-    for rates in rates.as_chunks::<ABREAST>().0 {
-        for (lane, &rate) in lanes.iter_mut().zip(rates) {
-            *lane += log1p(rate * inverse);
+    let weights = weight.as_chunks::<ABREAST>().0;
+    for (rates, weights) in rates.as_chunks::<ABREAST>().0.iter().zip(weights) {
+        for ((lane, &rate), &weight) in lanes.iter_mut().zip(rates).zip(weights) {
+            *lane += weight * log1p(rate * inverse);
         }
     }
     lanes.iter().map(|lane| lane.wide()).sum()
@@ -397,17 +425,18 @@ fn log1p<T: Real>(t: T) -> T {
 }
 
 /// Sums of `t/(1 + t) − log(1 + t)` and of that plus `t²/(1 + t)²`, with `t = λ/r`: first and second derivative by the logarithm of the size, over
-/// the size, of a zero's log-likelihood.
+/// the size, of a zero's log-likelihood, each cell as often as it counts.
 #[inline(always)]
-fn zero_slopes<T: Real>(rates: &[T], inverse: f64) -> [f64; 2] {
+fn zero_slopes<T: Real>(rates: &[T], weights: &[T], inverse: f64) -> [f64; 2] {
     let (mut first, mut second) = ([0.0; 4], [0.0; 4]);
-    for four in rates.chunks(4) {
-        for ((first, second), rate) in first.iter_mut().zip(&mut second).zip(four) {
+    for (rates, weights) in rates.chunks(4).zip(weights.chunks(4)) {
+        let sums = first.iter_mut().zip(&mut second);
+        for ((first, second), (rate, weight)) in sums.zip(rates.iter().zip(weights)) {
             let t = rate.wide() * inverse;
             let part = t / (1.0 + t);
             let slope = part - log1p(t);
-            *first += slope;
-            *second += slope + part * part;
+            *first += weight.wide() * slope;
+            *second += weight.wide() * (slope + part * part);
         }
     }
     [first, second].map(sum_lanes)
@@ -445,15 +474,25 @@ impl<T: Real> Tile<T> {
         w
     }
 
-    /// Puts `r/(λ + r)` in the place of a block's rates, and zeros where entries do not count.
+    /// Puts `r/(λ + r)` in the place of a block's rates, as often as these items count, and zeros where entries do not.
     #[inline(always)]
-    fn take_shares(&mut self, basis: Basis<'_, T>, block: Range<usize>) {
+    fn take_shares(&mut self, basis: Basis<'_, T>, block: Range<usize>, by: Items) {
         let features = &basis.dispersed.features[block.clone()];
         let rows = self.rates.chunks_exact_mut(self.ambient.len());
         for (rates, &i) in rows.zip(features) {
             let size = basis.dispersed.size[i as usize];
-            for rate in rates {
-                *rate = size / (*rate + size);
+            match by {
+                Items::Features => {
+                    let times = size * basis.weight_of(i as usize);
+                    for rate in rates {
+                        *rate = times / (*rate + size);
+                    }
+                }
+                Items::Cells => {
+                    for (rate, &weight) in rates.iter_mut().zip(&self.weight) {
+                        *rate = size * weight / (*rate + size);
+                    }
+                }
             }
         }
         self.mask(basis, block);

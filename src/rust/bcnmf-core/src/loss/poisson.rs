@@ -22,12 +22,12 @@
 //! `ε = 0` is the published objective.
 
 use super::log_sum::LogSum;
-use super::{Basis, Control, Loss, Yardstick, is_dispersed, update_cell};
+use super::{Basis, Control, Loss, Yardstick, is_dispersed, not_negative, update_cell};
 use crate::group::{Each, GROUP, Groups, add_rows, add_scaled, add_to_rows, dots, ratios, rows_of};
 use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
-use crate::width::{Width, column_sums, dot, dot_wide};
+use crate::width::{RowsMut, Width, column_sums, dot, dot_wide};
 use pulp::Simd;
 
 /// The Poisson log-likelihood, up to a constant.
@@ -39,8 +39,19 @@ pub struct Poisson;
 pub(super) const SMOOTHING: f64 = 0.01;
 
 impl Loss for Poisson {
-    fn shared<T: Real>(self, w: &[T], factors: usize) -> Vec<T> {
-        column_sums(w, factors).into_iter().map(T::of).collect()
+    fn shared<T: Real>(self, w: &[T], weight: &[T], factors: usize) -> Vec<T> {
+        let sums = if weight.is_empty() {
+            column_sums(w, factors)
+        } else {
+            let mut sums = vec![0.0; factors];
+            for (row, weight) in w.chunks_exact(factors).zip(weight) {
+                for (sum, w) in sums.iter_mut().zip(row) {
+                    *sum += weight.wide() * w.wide();
+                }
+            }
+            sums
+        };
+        sums.into_iter().map(T::of).collect()
     }
 
     #[inline(always)]
@@ -53,16 +64,26 @@ impl Loss for Poisson {
         h: &mut [T],
         control: &Control<T>,
     ) -> f64 {
-        let denominator = counted_sums(simd, width, basis, basis.shared, cell.masked);
+        let mut denominator = counted_sums(simd, width, basis, cell);
         let mut rates = basis.ambient_total(cell);
-        for &i in cell.masked {
-            rates -= basis.ambient_rate(cell, i as usize).wide();
+        if !basis.ambient.is_empty() {
+            for &i in cell.masked {
+                let i = i as usize;
+                rates -= (basis.weight_of(i) * basis.ambient_rate(cell, i)).wide();
+            }
         }
         rates += dot_wide(denominator.as_ref(), h);
+        let slack = slack(simd, width, basis, cell, &denominator, control);
+        if let Some(slack) = &slack {
+            add_scaled(simd, denominator.as_mut(), T::one(), slack.as_ref());
+        }
         let (mut numerator, deviance) = sums(simd, width, basis, cell, h, true);
         for step in 0..control.steps {
             if step > 0 {
                 numerator = sums(simd, width, basis, cell, h, false).0;
+            }
+            if let Some(slack) = &slack {
+                add_scaled(simd, numerator.as_mut(), T::one(), slack.as_ref());
             }
             if update_cell(self, h, numerator.as_ref(), denominator.as_ref(), control) {
                 break;
@@ -85,20 +106,17 @@ impl Loss for Poisson {
         h: &[T],
         stats: &mut WStats<T>,
     ) {
+        record_masked(simd, width, basis, cell, h, stats);
         let w = width.rows(basis.w);
         let mut numerator = width.rows_mut(&mut stats.numerator);
         let mut groups = Groups::new(cell.index, cell.value);
         while let Some((index, x)) = groups.take() {
             let rows = rows_of(w, &index);
-            let r = ratios_to_fit(simd, basis, cell, &index, &x, &rows, h);
+            let mut r = ratios_to_fit(simd, basis, cell, &index, &x, &rows, h);
+            cell.weigh(&mut r);
             add_to_rows(simd, &mut numerator, &index, &r, h);
         }
-        for (sum, &h) in stats.denominator.iter_mut().zip(h) {
-            *sum += h.wide();
-        }
-        for &i in cell.masked {
-            add_scaled(simd, width.row_mut(&mut stats.own, i as usize), T::one(), h);
-        }
+        add_wide(&mut stats.denominator, cell.weight, h);
     }
 
     #[inline(always)]
@@ -114,7 +132,7 @@ impl Loss for Poisson {
         let (mut rates, mut terms) = (0.0, LogSum::new());
         let total_rate = dot_wide(basis.shared, h) + basis.ambient_total(cell);
         let smooth = T::of(SMOOTHING * total_rate);
-        for (index, held) in cell.masked.chunks(GROUP).zip(cell.held.chunks(GROUP)) {
+        for (index, held) in cell.held_at.chunks(GROUP).zip(cell.held.chunks(GROUP)) {
             let [mut value, mut at, mut rates_at] = [[T::zero(); GROUP]; 3];
             for (e, (&i, &x)) in index.iter().zip(held).enumerate() {
                 let i = i as usize;
@@ -160,49 +178,117 @@ impl Loss for Poisson {
     }
 }
 
-/// `Wᵀ1` over the Poisson features that count, from the sums over all of these.
+/// `Wᵀ1` over the features that count, each as often as it does.
 #[inline(always)]
 pub(super) fn counted_sums<S: Simd, T: Real, K: Width>(
     simd: S,
     width: K,
     basis: Basis<'_, T>,
+    cell: Cell<'_, T>,
+) -> K::Vector<T> {
+    counted_sums_of(simd, width, basis, basis.shared, cell, |_| true)
+}
+
+/// The same of some features, from the sums over all of these.
+#[inline(always)]
+pub(super) fn counted_sums_of<S: Simd, T: Real, K: Width>(
+    simd: S,
+    width: K,
+    basis: Basis<'_, T>,
     all: &[T],
-    masked: &[u32],
+    cell: Cell<'_, T>,
+    wanted: impl Fn(usize) -> bool,
 ) -> K::Vector<T> {
     let mut sums = width.zeros::<T>();
     sums.as_mut().copy_from_slice(all);
-    if masked.is_empty() {
+    if cell.masked.is_empty() {
         return sums;
     }
-    for &i in masked {
-        if basis.is_poisson(i as usize) {
-            add_scaled(
-                simd,
-                sums.as_mut(),
-                -T::one(),
-                width.row(basis.w, i as usize),
-            );
+    let features = basis.w.len() / width.size();
+    let mut lost = cell.is_mostly_masked(features);
+    if !lost {
+        for &i in cell.masked {
+            let i = i as usize;
+            if wanted(i) {
+                let row = width.row(basis.w, i);
+                add_scaled(simd, sums.as_mut(), -basis.weight_of(i), row);
+            }
         }
-    }
-    let rounding = T::of(32.0) * T::epsilon();
-    let mut lost = false;
-    for (&sum, &all) in sums.as_ref().iter().zip(all) {
-        lost |= sum <= rounding * all && all > T::zero();
+        let rounding = T::of(32.0) * T::epsilon();
+        for (&sum, &all) in sums.as_ref().iter().zip(all) {
+            lost |= sum <= rounding * all && all > T::zero();
+        }
     }
     // Nearly all of a factor does not count: what is left has to be summed, not what is not taken off.
     if lost {
         sums.as_mut().fill(T::zero());
-        let mut masked = masked.iter().peekable();
-        for i in 0..basis.w.len() / width.size() {
-            if masked.next_if(|&&at| at as usize == i).is_none() && basis.is_poisson(i) {
-                add_scaled(simd, sums.as_mut(), T::one(), width.row(basis.w, i));
+        for i in cell.counted(features) {
+            if wanted(i) {
+                let row = width.row(basis.w, i);
+                add_scaled(simd, sums.as_mut(), basis.weight_of(i), row);
             }
         }
     }
     sums
 }
 
-/// `Wᵀ(x/λ)` of one cell and, if wanted, `Σ x log(x/λ) − x`.
+/// What the features that do not count in a cell add to the numerators and denominators of its H steps, from the sums over those that do.
+#[inline(always)]
+pub(super) fn slack<S: Simd, T: Real, K: Width>(
+    simd: S,
+    width: K,
+    basis: Basis<'_, T>,
+    cell: Cell<'_, T>,
+    counted: &K::Vector<T>,
+    control: &Control<T>,
+) -> Option<K::Vector<T>> {
+    if cell.masked.is_empty() || control.slack == T::zero() {
+        return None;
+    }
+    let mut rest = width.zeros::<T>();
+    add_scaled(simd, rest.as_mut(), control.slack, basis.shared);
+    add_scaled(simd, rest.as_mut(), -control.slack, counted.as_ref());
+    not_negative(rest.as_mut());
+    Some(rest)
+}
+
+/// Adds to the record what is to be taken off the denominators of Poisson features that do not count in a cell.
+#[inline(always)]
+pub(super) fn record_masked<S: Simd, T: Real, K: Width>(
+    simd: S,
+    width: K,
+    basis: Basis<'_, T>,
+    cell: Cell<'_, T>,
+    h: &[T],
+    stats: &mut WStats<T>,
+) {
+    if cell.masked.is_empty() {
+        return;
+    }
+    let (mut own, features) = (width.rows_mut(&mut stats.own), basis.w.len() / width.size());
+    if cell.is_mostly_masked(features) {
+        add_wide(&mut stats.masked, cell.weight, h);
+        for i in cell.counted(features).filter(|&i| basis.is_poisson(i)) {
+            add_scaled(simd, own.row_mut(i), -cell.weight, h);
+        }
+    } else {
+        for i in cell.masked.iter().map(|&i| i as usize) {
+            if basis.is_poisson(i) {
+                add_scaled(simd, own.row_mut(i), cell.weight, h);
+            }
+        }
+    }
+}
+
+/// `sum += weight · h`, in double.
+#[inline(always)]
+pub(super) fn add_wide<T: Real>(sums: &mut [f64], weight: T, h: &[T]) {
+    for (sum, &h) in sums.iter_mut().zip(h) {
+        *sum += weight.wide() * h.wide();
+    }
+}
+
+/// `Wᵀ(x/λ)` of one cell and, if wanted, `Σ x log(x/λ) − x`, each feature as often as it counts.
 #[inline(always)]
 fn sums<S: Simd, T: Real, K: Width>(
     simd: S,
@@ -222,13 +308,16 @@ fn sums<S: Simd, T: Real, K: Width>(
     let mut before: Option<(Each<&[T]>, Each<T>)> = None;
     while let Some((index, x)) = groups.take() {
         let rows = rows_of(w, &index);
-        let r = ratios_to_fit(simd, basis, cell, &index, &x, &rows, h);
+        let mut r = ratios_to_fit(simd, basis, cell, &index, &x, &rows, h);
         if let Some((rows, r)) = &before {
             add_rows(simd, [sums.as_mut(), others.as_mut()], r, rows);
         }
         if deviance {
+            let mut x = x;
+            basis.weigh(&index, &mut x);
             logs.add(&x, &r);
         }
+        basis.weigh(&index, &mut r);
         before = Some((rows, r));
     }
     if let Some((rows, r)) = &before {
@@ -283,7 +372,7 @@ impl<T: Real> Basis<'_, T> {
         if self.ambient.is_empty() {
             0.0
         } else {
-            cell.ambient.wide()
+            (cell.ambient * self.ambient_sum).wide()
         }
     }
 

@@ -2,6 +2,7 @@
 //! cache.
 
 use super::{Matrix, with_columns};
+use crate::group::Each;
 use crate::real::Real;
 use pulp::bytemuck::cast_slice;
 
@@ -12,10 +13,14 @@ pub struct Cell<'c, T> {
     pub index: &'c [u32],
     /// Their values.
     pub value: &'c [T],
-    /// Features that do not count in this cell, increasing.
+    /// Features that do not count in this cell, missing or held out, increasing.
     pub masked: &'c [u32],
-    /// Their values, zeros included.
+    /// Those among them that are known and held out …
+    pub held_at: &'c [u32],
+    /// … and their values, zeros included.
     pub held: &'c [T],
+    /// How often the cell counts.
+    pub weight: T,
     /// Rate that is there without any factor, as a multiple of [`crate::loss::Basis::ambient`].
     pub ambient: T,
     /// What its features would add to the denominator of an H step if all were zeros: see [`crate::loss::Loss::zeros`].
@@ -30,11 +35,32 @@ impl<'c, T: Real> Cell<'c, T> {
         index.zip(self.value.iter().copied())
     }
 
-    /// The entries that do not count, zeros included.
+    /// The entries that are held out, zeros included.
     #[inline(always)]
     pub fn held_out(self) -> impl Iterator<Item = (usize, T)> + Clone + use<'c, T> {
-        let index = self.masked.iter().map(|&i| i as usize);
+        let index = self.held_at.iter().map(|&i| i as usize);
         index.zip(self.held.iter().copied())
+    }
+
+    /// Multiplies what a group of entries have by the weight of the cell.
+    #[inline(always)]
+    pub(crate) fn weigh(self, values: &mut Each<T>) {
+        for value in values {
+            *value *= self.weight;
+        }
+    }
+
+    /// Whether fewer of so many features count than do not.
+    #[inline(always)]
+    pub fn is_mostly_masked(self, features: usize) -> bool {
+        2 * self.masked.len() > features
+    }
+
+    /// The features, of so many, that count.
+    #[inline(always)]
+    pub fn counted(self, features: usize) -> impl Iterator<Item = usize> + use<'c, T> {
+        let mut masked = self.masked.iter().peekable();
+        (0..features).filter(move |&i| masked.next_if(|&&at| at as usize == i).is_none())
     }
 }
 
@@ -44,28 +70,31 @@ pub struct CellBuffer<T> {
     index: Vec<u32>,
     value: Vec<T>,
     masked: Vec<u32>,
+    held_at: Vec<u32>,
     held: Vec<T>,
 }
 
 impl<T: Real> CellBuffer<T> {
-    /// Gathers cell `j`; values are multiplied by `scale`.
+    /// Gathers cell `j`; values are multiplied by `scale`. `held_out`: features, increasing, that do not count although they may be
+    /// known.
     #[inline(always)]
     pub fn gather<'c>(
         &'c mut self,
         matrix: &'c Matrix<'_>,
         j: usize,
         scale: f64,
-        masked: Option<impl Iterator<Item = u32>>,
-        ambient: T,
+        held_out: Option<impl Iterator<Item = u32>>,
     ) -> Cell<'c, T> {
         self.index.clear();
         self.value.clear();
         self.masked.clear();
-        self.held.clear();
-        if let Some(masked) = masked {
-            self.masked.extend(masked);
-            self.held.resize(self.masked.len(), T::zero());
+        self.held_at.clear();
+        with_columns!(matrix, block => super::Columns::absent(block, j, &mut self.masked));
+        if let Some(held_out) = held_out {
+            self.hold_out(held_out);
         }
+        self.held.clear();
+        self.held.resize(self.held_at.len(), T::zero());
         let mut index = None;
         with_columns!(matrix, block => {
             match super::Columns::stored(block, j) {
@@ -79,10 +108,27 @@ impl<T: Real> CellBuffer<T> {
             index: index.unwrap_or(&self.index),
             value: &self.value,
             masked: &self.masked,
+            held_at: &self.held_at,
             held: &self.held,
-            ambient,
+            weight: T::one(),
+            ambient: T::zero(),
             zeros: &[],
         }
+    }
+
+    /// Masks these features too; those that are missing are not held out.
+    fn hold_out(&mut self, features: impl Iterator<Item = u32>) {
+        if self.masked.is_empty() {
+            self.held_at.extend(features);
+        } else {
+            let mut missing = self.masked.iter().copied().peekable();
+            self.held_at.extend(features.filter(|&i| {
+                while missing.next_if(|&at| at < i).is_some() {}
+                missing.peek() != Some(&i)
+            }));
+        }
+        self.masked.extend_from_slice(&self.held_at);
+        self.masked.sort_unstable();
     }
 
     /// All values of a cell that has no zeros among them; false if it has.
@@ -100,20 +146,13 @@ impl<T: Real> CellBuffer<T> {
     #[inline(always)]
     fn fill(&mut self, column: impl Iterator<Item = (usize, f64)>, scale: f64) {
         self.value.clear();
-        if self.masked.is_empty() {
-            for (i, x) in column {
-                self.index.push(i as u32);
-                self.value.push(T::of(x * scale));
-            }
-            return;
-        }
         let mut at = 0;
         for (i, x) in column {
             let i = i as u32;
-            while self.masked.get(at).is_some_and(|&masked| masked < i) {
+            while self.held_at.get(at).is_some_and(|&held| held < i) {
                 at += 1;
             }
-            if self.masked.get(at) == Some(&i) {
+            if self.held_at.get(at) == Some(&i) {
                 self.held[at] = T::of(x * scale);
             } else {
                 self.index.push(i);
@@ -126,7 +165,7 @@ impl<T: Real> CellBuffer<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matrix::{Dense, HoldOut};
+    use crate::matrix::{Dense, HoldOut, Missing};
     use ndarray::{Array2, ShapeBuilder};
 
     #[test]
@@ -138,19 +177,47 @@ mod tests {
         for j in 0..3 {
             let mut seen = vec![0.0; 50];
             let masked = hold_out.features(50, false, j);
-            let cell = buffer.gather(&matrix, j, 0.5, Some(masked), 0.0);
+            let cell = buffer.gather(&matrix, j, 0.5, Some(masked));
             assert!(!cell.masked.is_empty() && cell.value.iter().all(|x| *x > 0.0));
             for (i, value) in cell.entries().chain(cell.held_out()) {
                 assert_eq!(seen[i], 0.0);
                 seen[i] = value;
             }
             assert!(seen.iter().zip(x.column(j)).all(|(a, b)| *a == 0.5 * b));
-            let all = buffer.gather(&matrix, j, 0.5, None::<std::iter::Empty<u32>>, 0.0);
+            let all = buffer.gather(&matrix, j, 0.5, None::<std::iter::Empty<u32>>);
             assert!(all.masked.is_empty() && all.held.is_empty());
             assert_eq!(
                 all.entries().count(),
                 seen.iter().filter(|x| **x > 0.0).count()
             );
+        }
+    }
+    #[test]
+    fn missing_entries_are_masked_and_not_held() {
+        let value = |i: usize, j: usize| match (i * 7 + j) % 4 {
+            3 => f64::NAN,
+            other => other as f64,
+        };
+        let x = Array2::from_shape_fn((50, 3).f(), |(i, j)| value(i, j));
+        let hold_out = HoldOut { seed: 3, part: 0.3 };
+        let mut buffer = CellBuffer::<f64>::default();
+        for (missing, known) in [(Missing::Nan, 0.0), (Missing::Zeros, 1.0)] {
+            let dense = Dense::new(x.view()).expect("column-major");
+            let matrix = Matrix::Dense(dense.with_missing(missing));
+            for j in 0..3 {
+                let held_out: Vec<u32> = hold_out.features(50, false, j).collect();
+                let cell = buffer.gather(&matrix, j, 1.0, Some(held_out.iter().copied()));
+                let is_known = |i: usize| x[(i, j)] >= known;
+                let masked = (0..50).filter(|&i| !is_known(i) || held_out.contains(&(i as u32)));
+                assert!(masked.eq(cell.masked.iter().map(|&i| i as usize)));
+                let held = held_out.iter().filter(|&&i| is_known(i as usize));
+                assert!(held.eq(cell.held_at) && !cell.held_at.is_empty());
+                assert!((cell.held_out()).all(|(i, held)| held == x[(i, j)]));
+                assert!(cell.entries().all(|(i, value)| value == x[(i, j)]));
+                let zeros = (cell.counted(50)).filter(|&i| x[(i, j)] == 0.0).count();
+                assert_eq!(cell.entries().count() + zeros + cell.masked.len(), 50);
+                assert_eq!(zeros > 0, missing == Missing::Nan);
+            }
         }
     }
 }

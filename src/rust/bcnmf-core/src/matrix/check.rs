@@ -1,17 +1,24 @@
 //! One look at all values before any work starts.
 
-use super::{Columns, Matrix, with_columns};
+use super::{Columns, Matrix, Missing, with_columns};
 use crate::real::Real;
 use crate::{Error, Result};
 use rayon::prelude::*;
+use std::ops::Range;
 
 /// What a matrix holds, found in one pass.
+///
+/// Where entries are missing, sums over features, cells and all are what they would be without: see [`Matrix::check`].
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     /// Sum of all values.
     pub sum: f64,
-    /// Sum of all squares.
+    /// Sum of all squares that are known.
     pub sum_squares: f64,
+    /// Sums of values and of squares that are known, each times the weights of its feature and cell.
+    pub weighted: [f64; 2],
+    /// Number of entries that are missing.
+    pub missing: usize,
     /// Largest value.
     pub max: f64,
     /// Number of values above zero.
@@ -63,12 +70,16 @@ impl Found {
 }
 
 impl Matrix<'_> {
-    /// Checks every value and sums up. Runs on the current thread pool.
+    /// Checks every value that is not missing and sums up. Runs on the current thread pool. `weights`: of features and of cells, each
+    /// empty for 1.
+    ///
+    /// Sums over features and cells that lack entries are completed by the model `p sᵀ` that agrees with the sums that are known, found
+    /// by iterative proportional fitting (Deming & Stephan 1940).
     ///
     /// # Errors
     /// Empty; NA, NaN, infinite or negative values; largest value beyond 1e±100, where squares
     /// would leave double precision. All zeros are not an error here.
-    pub fn check(&self, what: &'static str) -> Result<Summary> {
+    pub fn check(&self, what: &'static str, weights: [&[f64]; 2]) -> Result<Summary> {
         let (rows, columns) = (self.rows(), self.columns());
         if rows == 0 || columns == 0 {
             return Err(Error::Empty {
@@ -80,7 +91,7 @@ impl Matrix<'_> {
         let parts: Vec<_> = self
             .stripes()
             .into_par_iter()
-            .map(|range| with_columns!(self, block => scan(block, range)))
+            .map(|range| with_columns!(self, block => scan(block, range, weights)))
             .collect();
         let mut summary = Summary {
             row_sums: vec![0.0; rows],
@@ -90,6 +101,10 @@ impl Matrix<'_> {
         for (part, found) in parts {
             summary.sum += part.sum;
             summary.sum_squares += part.sum_squares;
+            for (all, one) in summary.weighted.iter_mut().zip(part.weighted) {
+                *all += one;
+            }
+            summary.missing += part.missing;
             summary.max = summary.max.max(part.max);
             summary.positive += part.positive;
             summary.fractional += part.fractional;
@@ -113,11 +128,97 @@ impl Matrix<'_> {
                 max: summary.max,
             });
         }
+        if summary.missing > 0 {
+            self.complete(&mut summary);
+        }
         Ok(summary)
+    }
+
+    /// Puts what sums would be if no entry were missing in the place of those that are known.
+    fn complete(&self, summary: &mut Summary) {
+        let known = (summary.row_sums.clone(), summary.column_sums.clone());
+        let (mut profile, mut sizes) = (vec![1.0; self.rows()], Vec::new());
+        for _ in 0..COMPLETIONS {
+            let parts: Vec<_> = self
+                .stripes()
+                .into_par_iter()
+                .map(|range| with_columns!(self, block => fit_sizes(block, range, &known.1, &profile)))
+                .collect();
+            sizes.clear();
+            let mut covered = vec![0.0; self.rows()];
+            for (part, cover) in parts {
+                sizes.extend(part);
+                for (all, one) in covered.iter_mut().zip(cover) {
+                    *all += one;
+                }
+            }
+            let all = sizes.iter().sum();
+            for ((share, &sum), covered) in profile.iter_mut().zip(&known.0).zip(covered) {
+                *share = completed(sum, covered, all);
+            }
+        }
+        let [all, total] = [&profile, &sizes].map(|parts| parts.iter().sum::<f64>());
+        summary.row_sums = profile.iter().map(|share| share * total).collect();
+        summary.column_sums = sizes.iter().map(|size| size * all).collect();
+        summary.sum = all * total;
     }
 }
 
-fn scan(block: &impl Columns, range: std::ops::Range<usize>) -> (Summary, [Found; 3]) {
+/// Rounds of proportional fitting: with half of the entries missing at random, three leave less than a per mille.
+const COMPLETIONS: usize = 5;
+
+/// What a sum over a part would be over all. Of parts that are nothing but rounding the sum itself is taken.
+fn completed(sum: f64, part: f64, all: f64) -> f64 {
+    if part > 1e-9 * all {
+        sum / part
+    } else if sum > 0.0 {
+        sum / all
+    } else {
+        0.0
+    }
+}
+
+/// The size of each cell that agrees with its sum, given the profile of all; and what sizes of cells cover each feature.
+fn fit_sizes(
+    block: &impl Columns,
+    range: Range<usize>,
+    column_sums: &[f64],
+    profile: &[f64],
+) -> (Vec<f64>, Vec<f64>) {
+    let all: f64 = profile.iter().sum();
+    let (mut sizes, mut total) = (Vec::with_capacity(range.len()), 0.0);
+    let (mut covered, mut places) = (vec![0.0; profile.len()], Vec::new());
+    // What is shorter is listed: the entries that are there, or the others.
+    let lists_known = block.missing() == Missing::Zeros;
+    for j in range {
+        places.clear();
+        if lists_known {
+            places.extend(block.column(j).map(|(i, _)| i as u32));
+        } else {
+            block.absent(j, &mut places);
+        }
+        let part: f64 = places.iter().map(|&i| profile[i as usize]).sum();
+        let known = if lists_known { part } else { all - part };
+        let size = completed(column_sums[j], known, all);
+        for &i in &places {
+            covered[i as usize] += if lists_known { size } else { -size };
+        }
+        total += size;
+        sizes.push(size);
+    }
+    if !lists_known {
+        covered.iter_mut().for_each(|sum| *sum += total);
+    }
+    (sizes, covered)
+}
+
+fn scan(
+    block: &impl Columns,
+    range: Range<usize>,
+    [feature_weights, cell_weights]: [&[f64]; 2],
+) -> (Summary, [Found; 3]) {
+    let weight_of = |weights: &[f64], at: usize| weights.get(at).copied().unwrap_or(1.0);
+    let mut absent = Vec::new();
     let mut part = Summary {
         row_sums: vec![0.0; block.rows()],
         ..Summary::default()
@@ -125,6 +226,10 @@ fn scan(block: &impl Columns, range: std::ops::Range<usize>) -> (Summary, [Found
     let mut bad = [Found::default(); 3];
     for j in range {
         let mut column_sum = 0.0;
+        absent.clear();
+        block.absent(j, &mut absent);
+        part.missing += absent.len();
+        let cell_weight = weight_of(cell_weights, j);
         for (i, x) in block.column(j) {
             if !(x >= 0.0 && x.is_finite()) {
                 let kind = if x.is_nan() {
@@ -139,6 +244,9 @@ fn scan(block: &impl Columns, range: std::ops::Range<usize>) -> (Summary, [Found
             }
             column_sum += x;
             part.sum_squares += x * x;
+            let weight = weight_of(feature_weights, i) * cell_weight;
+            part.weighted[0] += weight * x;
+            part.weighted[1] += weight * x * x;
             part.max = part.max.max(x);
             part.positive += 1;
             part.fractional += usize::from(x.fract() != 0.0);

@@ -1,6 +1,6 @@
 //! Compressed sparse columns: the slots of a `dgCMatrix`, read in place.
 
-use super::Columns;
+use super::{Columns, Missing};
 use crate::{Error, Result};
 use sprs::CsMatViewI;
 
@@ -8,6 +8,7 @@ use sprs::CsMatViewI;
 #[derive(Clone, Debug)]
 pub struct Csc<'a> {
     view: CsMatViewI<'a, f64, i32, i32>,
+    missing: Missing,
 }
 
 impl<'a> Csc<'a> {
@@ -50,7 +51,15 @@ impl<'a> Csc<'a> {
         }
         let view = CsMatViewI::try_new_csc((rows, columns), p, i, x)
             .map_err(|(_, _, _, e)| corrupt(e.to_string()))?;
-        Ok(Csc { view })
+        Ok(Csc {
+            view,
+            missing: Missing::None,
+        })
+    }
+
+    /// The same data, with these entries missing.
+    pub fn with_missing(self, missing: Missing) -> Self {
+        Csc { missing, ..self }
     }
 
     #[inline(always)]
@@ -71,13 +80,13 @@ impl Columns for Csc<'_> {
         self.view.cols()
     }
     #[inline(always)]
-    fn column(&self, j: usize) -> impl Iterator<Item = (usize, f64)> + Clone {
+    fn entries(&self, j: usize) -> impl Iterator<Item = (usize, f64)> + Clone {
         let (index, value) = self.slots(j);
-        index
-            .iter()
-            .zip(value)
-            .map(|(&i, &x)| (i as usize, x))
-            .filter(|&(_, x)| x != 0.0)
+        index.iter().zip(value).map(|(&i, &x)| (i as usize, x))
+    }
+    #[inline(always)]
+    fn missing(&self) -> Missing {
+        self.missing
     }
     #[inline(always)]
     fn stored(&self, j: usize) -> Option<(&[i32], &[f64])> {

@@ -1,6 +1,6 @@
 //! Dense column-major data, read in place.
 
-use super::Columns;
+use super::{Columns, Missing};
 use crate::{Error, Result};
 use ndarray::ArrayView2;
 
@@ -10,6 +10,7 @@ pub struct Dense<'a> {
     rows: usize,
     columns: usize,
     values: &'a [f64],
+    missing: Missing,
 }
 
 impl<'a> Dense<'a> {
@@ -31,7 +32,13 @@ impl<'a> Dense<'a> {
             rows,
             columns,
             values,
+            missing: Missing::None,
         })
+    }
+
+    /// The same data, with these entries missing.
+    pub fn with_missing(self, missing: Missing) -> Self {
+        Dense { missing, ..self }
     }
 }
 
@@ -43,12 +50,15 @@ impl Columns for Dense<'_> {
         self.columns
     }
     #[inline(always)]
-    fn column(&self, j: usize) -> impl Iterator<Item = (usize, f64)> + Clone {
+    fn entries(&self, j: usize) -> impl Iterator<Item = (usize, f64)> + Clone {
         self.values[j * self.rows..][..self.rows]
             .iter()
             .copied()
             .enumerate()
-            .filter(|&(_, x)| x != 0.0)
+    }
+    #[inline(always)]
+    fn missing(&self) -> Missing {
+        self.missing
     }
     fn stored_before(&self, j: usize) -> usize {
         j * self.rows

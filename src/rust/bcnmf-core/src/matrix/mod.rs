@@ -2,7 +2,7 @@
 //!
 //! A column is an iterator over its `(feature, value)` pairs with value ≠ 0, whether it is stored
 //! dense or sparse. Losses see these pairs, gathered as a [`Cell`], and nothing else, so both give the same
-//! bits.
+//! bits. Values of entries that are [`Missing`] are seen by nobody.
 
 mod cell;
 mod check;
@@ -10,6 +10,7 @@ mod csc;
 mod dense;
 mod gather;
 mod hold_out;
+mod missing;
 
 pub use cell::Cell;
 pub(crate) use cell::CellBuffer;
@@ -18,6 +19,7 @@ pub use csc::Csc;
 pub use dense::Dense;
 pub use gather::{Gather, Layer};
 pub use hold_out::HoldOut;
+pub use missing::Missing;
 
 use std::ops::Range;
 
@@ -27,8 +29,36 @@ pub trait Columns: Sync {
     fn rows(&self) -> usize;
     /// Number of cells.
     fn columns(&self) -> usize;
-    /// The non-zero entries of cell `j`, by increasing feature.
-    fn column(&self, j: usize) -> impl Iterator<Item = (usize, f64)> + Clone;
+    /// The stored entries of cell `j`, by increasing feature; zeros may be among them, and missing ones.
+    fn entries(&self, j: usize) -> impl Iterator<Item = (usize, f64)> + Clone;
+    /// Which entries are missing.
+    fn missing(&self) -> Missing;
+    /// The non-zero entries of cell `j` that are not missing, by increasing feature.
+    #[inline(always)]
+    fn column(&self, j: usize) -> impl Iterator<Item = (usize, f64)> + Clone {
+        let all = self.missing() == Missing::None;
+        self.entries(j)
+            .filter(move |&(_, x)| x != 0.0 && (all || !x.is_nan()))
+    }
+    /// Appends the features that are missing in cell `j`, increasing.
+    #[inline(always)]
+    fn absent(&self, j: usize, out: &mut Vec<u32>) {
+        match self.missing() {
+            Missing::None => {}
+            Missing::Nan => {
+                let nan = self.entries(j).filter(|(_, x)| x.is_nan());
+                out.extend(nan.map(|(i, _)| i as u32));
+            }
+            Missing::Zeros => {
+                let mut next = 0;
+                for (i, _) in self.column(j) {
+                    out.extend(next..i as u32);
+                    next = i as u32 + 1;
+                }
+                out.extend(next..self.rows() as u32);
+            }
+        }
+    }
     /// Features and values of cell `j` as they are stored, if they are; zeros may be among them.
     fn stored(&self, _j: usize) -> Option<(&[i32], &[f64])> {
         None
@@ -65,6 +95,17 @@ impl Matrix<'_> {
     /// Number of cells.
     pub fn columns(&self) -> usize {
         with_columns!(self, block => block.columns())
+    }
+    /// Which entries are missing.
+    pub fn missing(&self) -> Missing {
+        with_columns!(self, block => block.missing())
+    }
+    /// The same data, with these entries missing.
+    pub fn with_missing(self, missing: Missing) -> Self {
+        match self {
+            Matrix::Dense(block) => Matrix::Dense(block.with_missing(missing)),
+            Matrix::Csc(block) => Matrix::Csc(block.with_missing(missing)),
+        }
     }
     /// Upper bound of the number of non-zero entries.
     pub fn stored(&self) -> usize {

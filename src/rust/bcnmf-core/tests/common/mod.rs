@@ -5,11 +5,12 @@ pub mod planted;
 pub mod scenario;
 
 use bcnmf_core::fit::{Factors, FitParams, FullBatch, Penalty, Problem};
-use bcnmf_core::matrix::{Csc, Dense};
+use bcnmf_core::matrix::{Csc, Dense, Missing};
 use bcnmf_core::real::Real;
 use bcnmf_core::{LossKind, Matrix, Start};
-use ndarray::{Array2, Axis, ShapeBuilder};
+use ndarray::{Array2, ShapeBuilder};
 use proptest::test_runner::{Config as ProptestConfig, RngSeed};
+use scenario::Data;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -101,7 +102,20 @@ pub fn run<'a, T: Real>(
     params: &FitParams,
     start: &Start,
 ) -> FullBatch<'a, T> {
-    let problem = Arc::new(Problem::new(target, background).expect("valid data"));
+    finish(
+        Problem::new(target, background).expect("valid data"),
+        params,
+        start,
+    )
+}
+
+/// Runs a fit of a problem to its end.
+pub fn finish<'a, T: Real>(
+    problem: Problem<'a>,
+    params: &FitParams,
+    start: &Start,
+) -> FullBatch<'a, T> {
+    let problem = Arc::new(problem);
     let mut fit = FullBatch::<T>::new(problem, params.clone(), start).expect("valid parameters");
     assert!(fit.advance(Instant::now() + Duration::from_secs(600)));
     fit
@@ -162,74 +176,205 @@ fn entry_divergence(loss: LossKind, x: f64, rate: f64, size: f64) -> f64 {
     }
 }
 
-/// What the divergence of held-out entries of each feature is multiplied by, from its definition in the core's `yardstick.rs`.
-fn held_out_weights(x: &Array2<f64>, loss: LossKind) -> Vec<f64> {
-    let (genes, cells, all) = (x.sum_axis(Axis(1)), x.sum_axis(Axis(0)), x.sum());
-    let mean_profile = Array2::from_shape_fn(x.dim(), |(i, j)| genes[i] * cells[j] / all);
-    // Poisson's for all counts.
-    let yardstick = match loss {
-        LossKind::Nb => LossKind::Poisson,
-        other => other,
-    };
-    let null: Vec<f64> = (x.rows().into_iter().zip(mean_profile.rows()))
-        .map(|(x, rate)| {
-            let losses = x
-                .iter()
-                .zip(rate)
-                .map(|(&x, &l)| entry_divergence(yardstick, x, l, f64::INFINITY));
-            losses.sum::<f64>() / x.len() as f64
-        })
-        .collect();
-    let mean = null.iter().sum::<f64>() / null.len() as f64;
-    let size = match loss {
-        LossKind::Mse => x.iter().map(|x| x * x).sum(),
-        LossKind::Poisson | LossKind::Nb => all,
-    };
-    let least = 1e-9 * size / x.len() as f64;
-    null.iter()
-        .map(|null| (null + mean).max(least).recip())
-        .collect()
+/// A set with what is known of it, written down entry by entry.
+pub struct Part<'a> {
+    pub x: &'a Array2<f64>,
+    pub known: Array2<bool>,
+    /// Of each entry: those of its feature and cell multiplied.
+    pub weight: Array2<f64>,
+    feature_weight: Vec<f64>,
+    cell_weight: Vec<f64>,
+    genes: Vec<f64>,
+    cells: Vec<f64>,
+    all: f64,
+    background: bool,
 }
 
-/// [`divergence`] of the entries that count, and the weighted one of those that are held out.
-fn split_divergence(
-    x: &Array2<f64>,
-    rate: &Array2<f64>,
-    background: bool,
-    params: &FitParams,
-) -> [f64; 2] {
-    let (mut sums, genes, all) = ([0.0; 2], x.sum_axis(Axis(1)), x.sum());
-    let weights = held_out_weights(x, params.loss);
-    for (cell, (x, rate)) in x.columns().into_iter().zip(rate.columns()).enumerate() {
-        let mut held_out = vec![false; x.len()];
-        if let Some(hold_out) = params.hold_out {
-            for i in hold_out.features(x.len(), background, cell) {
-                held_out[i as usize] = true;
+impl<'a> Part<'a> {
+    pub fn of(data: &'a Data, background: bool) -> Option<Self> {
+        let x = if background {
+            data.y.as_ref()?
+        } else {
+            &data.x
+        };
+        let known = x.mapv(|x| match data.missing {
+            Missing::Zeros => x > 0.0,
+            _ => !x.is_nan(),
+        });
+        let (rows, columns) = x.dim();
+        let filled = |weights: &Vec<f64>, n: usize| {
+            if weights.is_empty() {
+                vec![1.0; n]
+            } else {
+                weights.clone()
+            }
+        };
+        let feature_weight = filled(&data.weights.features, rows);
+        let cell_weight = filled(&data.weights.cells[usize::from(background)], columns);
+        let weight =
+            Array2::from_shape_fn((rows, columns), |(i, j)| feature_weight[i] * cell_weight[j]);
+        let (genes, cells, all) = margins(x, &known);
+        Some(Part {
+            x,
+            known,
+            weight,
+            feature_weight,
+            cell_weight,
+            genes,
+            cells,
+            all,
+            background,
+        })
+    }
+
+    fn is_known(&self, i: usize, j: usize) -> bool {
+        self.known[(i, j)]
+    }
+
+    /// What the divergence of held-out entries of each feature is multiplied by, from its definition in the core's `yardstick.rs`.
+    fn held_out_weights(&self, loss: LossKind) -> Vec<f64> {
+        let x = self.x;
+        // Poisson's for all counts.
+        let yardstick = match loss {
+            LossKind::Nb => LossKind::Poisson,
+            other => other,
+        };
+        let null: Vec<f64> = (0..x.nrows())
+            .map(|i| {
+                let known: Vec<usize> = (0..x.ncols()).filter(|&j| self.is_known(i, j)).collect();
+                let of = |&j: &usize| {
+                    let rate = self.genes[i] * self.cells[j] / self.all;
+                    match yardstick {
+                        LossKind::Mse => (x[(i, j)] - rate).powi(2),
+                        // Without what sums to 0.
+                        _ if x[(i, j)] == 0.0 => 0.0,
+                        _ => x[(i, j)] * log_ratio(x[(i, j)], rate),
+                    }
+                };
+                known.iter().map(of).sum::<f64>().max(0.0) / known.len().max(1) as f64
+            })
+            .collect();
+        let mean = null.iter().sum::<f64>() / null.len() as f64;
+        let size = match loss {
+            LossKind::Mse => x.iter().filter(|x| !x.is_nan()).map(|x| x * x).sum(),
+            LossKind::Poisson | LossKind::Nb => self.all,
+        };
+        let least = 1e-9 * size / x.len() as f64;
+        null.iter()
+            .zip(&self.feature_weight)
+            .map(|(null, weight)| weight / (null + mean).max(least))
+            .collect()
+    }
+
+    /// Of the entries that count, as often as they do.
+    pub fn divergence(&self, rate: &Array2<f64>, params: &FitParams) -> f64 {
+        self.split_divergence(rate, params)[0]
+    }
+
+    /// [`Part::divergence`], and the weighted one of those that are held out.
+    fn split_divergence(&self, rate: &Array2<f64>, params: &FitParams) -> [f64; 2] {
+        let (mut sums, x) = ([0.0; 2], self.x);
+        let weights = self.held_out_weights(params.loss);
+        let profile_weight: f64 = (self.genes.iter().zip(&self.feature_weight))
+            .map(|(gene, weight)| gene / self.all * weight)
+            .sum();
+        for (cell, (x, rate)) in x.columns().into_iter().zip(rate.columns()).enumerate() {
+            let mut held_out = vec![false; x.len()];
+            if let Some(hold_out) = params.hold_out {
+                for i in hold_out.features(x.len(), self.background, cell) {
+                    held_out[i as usize] = true;
+                }
+            }
+            let rates = rate.iter().zip(&self.feature_weight);
+            let total: f64 = rates.map(|(rate, weight)| rate * weight).sum();
+            for (i, held_out) in held_out.into_iter().enumerate() {
+                if !self.is_known(i, cell) {
+                    continue;
+                }
+                // Predictions of counts are smoothed by a hundredth of the mean profile.
+                let rate = match params.loss {
+                    LossKind::Poisson | LossKind::Nb if held_out => {
+                        let share = self.genes[i] / self.all / profile_weight;
+                        0.99 * rate[i] + 0.01 * total * share
+                    }
+                    _ => rate[i],
+                };
+                let weight = if held_out {
+                    weights[i] * self.cell_weight[cell]
+                } else {
+                    self.weight[(i, cell)]
+                };
+                let size = size_of(params, self.background, i);
+                sums[usize::from(held_out)] +=
+                    weight * entry_divergence(params.loss, x[i], rate, size);
             }
         }
-        let total = rate.sum();
-        for (i, held_out) in held_out.into_iter().enumerate() {
-            // Predictions of counts are smoothed by a hundredth of the mean profile.
-            let rate = match params.loss {
-                LossKind::Poisson | LossKind::Nb if held_out => {
-                    0.99 * rate[i] + 0.01 * total * genes[i] / all
-                }
-                _ => rate[i],
-            };
-            let weight = if held_out { weights[i] } else { 1.0 };
-            sums[usize::from(held_out)] +=
-                weight * entry_divergence(params.loss, x[i], rate, size_of(params, background, i));
-        }
+        sums
     }
-    sums
+
+    /// Sum of the magnitudes of the divergence's terms.
+    fn magnitude(&self, loss: LossKind, rate: &Array2<f64>) -> f64 {
+        let entries = self.x.iter().zip(rate).zip(&self.weight);
+        // What does not count is taken off at places: rounding is relative to it as well.
+        entries
+            .map(|((&x, &l), &weight)| {
+                let x = if x.is_nan() { 0.0 } else { x };
+                weight
+                    * match loss {
+                        LossKind::Mse => x * x + l * l,
+                        _ if x == 0.0 => l,
+                        _ => x * log_ratio(x, l).abs() + x + l,
+                    }
+            })
+            .sum()
+    }
+
+    /// `ε p sᵀ` of a background that is contrasted, from its definition in the documentation of the loss.
+    pub fn ambient_rate(&self, params: &FitParams) -> Array2<f64> {
+        let on = self.background && params.loss.is_counts() && params.weight < 0.0;
+        let share = if on { params.ambient / self.all } else { 0.0 };
+        Array2::from_shape_fn(self.x.dim(), |(i, j)| share * self.genes[i] * self.cells[j])
+    }
 }
 
-/// `ε p sᵀ` of a background that is contrasted, from its definition in the documentation of the loss.
-pub fn ambient_rate(y: &Array2<f64>, params: &FitParams) -> Array2<f64> {
-    let (genes, cells) = (y.sum_axis(Axis(1)), y.sum_axis(Axis(0)));
-    let on = params.loss.is_counts() && params.weight < 0.0;
-    let share = if on { params.ambient / y.sum() } else { 0.0 };
-    Array2::from_shape_fn(y.dim(), |(i, j)| share * genes[i] * cells[j])
+/// Sums over features, cells and all; completed by the model that agrees with what is known, from the definition in the core's `check.rs`.
+fn margins(x: &Array2<f64>, known: &Array2<bool>) -> (Vec<f64>, Vec<f64>, f64) {
+    let of = |(i, j): (usize, usize)| if known[(i, j)] { x[(i, j)] } else { 0.0 };
+    let (rows, columns) = x.dim();
+    let genes: Vec<f64> = (0..rows)
+        .map(|i| (0..columns).map(|j| of((i, j))).sum())
+        .collect();
+    let cells: Vec<f64> = (0..columns)
+        .map(|j| (0..rows).map(|i| of((i, j))).sum())
+        .collect();
+    let all: f64 = genes.iter().sum();
+    if known.iter().all(|known| *known) {
+        return (genes, cells, all);
+    }
+    let (mut profile, mut sizes) = (vec![1.0; rows], vec![0.0; columns]);
+    let over = |sum: f64, part: f64| if sum > 0.0 { sum / part } else { 0.0 };
+    for _ in 0..5 {
+        for j in 0..columns {
+            let part = (0..rows)
+                .filter(|&i| known[(i, j)])
+                .map(|i| profile[i])
+                .sum();
+            sizes[j] = over(cells[j], part);
+        }
+        for i in 0..rows {
+            let part = (0..columns)
+                .filter(|&j| known[(i, j)])
+                .map(|j| sizes[j])
+                .sum();
+            profile[i] = over(genes[i], part);
+        }
+    }
+    let [p, s] = [&profile, &sizes].map(|parts| parts.iter().sum::<f64>());
+    (
+        profile.iter().map(|share| share * s).collect(),
+        sizes.iter().map(|size| size * p).collect(),
+        p * s,
+    )
 }
 
 /// `log(x/λ)` with λ kept above zero.
@@ -244,9 +389,9 @@ pub fn product(w: &[f64], h: &[f64], k: usize) -> Array2<f64> {
 
 /// The penalties' scales `[w₁, w₂, h₁, h₂]`, from the equations in the documentation of
 /// [`bcnmf_core::fit::Penalty`].
-fn penalty_scales(loss: LossKind, x: &Array2<f64>, k: usize) -> [f64; 4] {
-    let (m, n, k) = (x.nrows() as f64, x.ncols() as f64, k as f64);
-    let total = x.sum();
+fn penalty_scales(loss: LossKind, x: &Part<'_>, k: usize) -> [f64; 4] {
+    let (m, n, k) = (x.x.nrows() as f64, x.x.ncols() as f64, k as f64);
+    let total = x.all;
     let mean = total / (m * n);
     match loss {
         LossKind::Mse => [mean * total / k, total * total / (n * k * k), mean, 1.0 / m],
@@ -272,53 +417,48 @@ pub struct Naive {
 }
 
 /// Divergences and objective of `factors`, entry by entry.
-pub fn naive(x: &Array2<f64>, y: Option<&Array2<f64>>, f: &Factors, params: &FitParams) -> Naive {
+pub fn naive(data: &Data, f: &Factors, params: &FitParams) -> Naive {
     let FitParams {
         k, loss, weight, ..
     } = *params;
-    let [w1, w2, h1, h2] = penalty_scales(loss, x, k);
+    let x = Part::of(data, false).expect("a target");
+    let [w1, w2, h1, h2] = penalty_scales(loss, &x, k);
     let factor = if loss == LossKind::Mse { 2.0 } else { 1.0 };
-    let penalty = |p: Penalty, s1: f64, s2: f64, values: &[f64]| -> f64 {
-        values
-            .iter()
-            .map(|v| factor * (p.l1 * s1 * v + p.l2 * s2 * v * v / 2.0))
+    let penalty = |p: Penalty, s1: f64, s2: f64, v: f64| -> f64 {
+        factor * (p.l1 * s1 * v + p.l2 * s2 * v * v / 2.0)
+    };
+    let of_w = |(at, w): (usize, &f64)| {
+        x.feature_weight[at % x.x.nrows()] * penalty(params.w_penalty, w1, w2, *w)
+    };
+    let of_h = |h: &[f64], weights: &[f64]| -> f64 {
+        let terms = h.iter().enumerate();
+        terms
+            .map(|(at, h)| weights[at / k] * penalty(params.h_penalty, h1, h2, *h))
             .sum()
     };
-    let [pw, px, py] = [
-        penalty(params.w_penalty, w1, w2, &f.w),
-        penalty(params.h_penalty, h1, h2, &f.h),
-        penalty(params.h_penalty, h1, h2, &f.h_background),
-    ];
+    let pw: f64 = f.w.iter().enumerate().map(of_w).sum();
+    let px = of_h(&f.h, &x.cell_weight);
     let rate = product(&f.w, &f.h, k);
-    let [target, held_out] = split_divergence(x, &rate, false, params);
+    let [target, held_out] = x.split_divergence(&rate, params);
     let mut all = Naive {
         target,
         background: f64::NAN,
-        penalty: [pw, px, py],
+        penalty: [pw, px, 0.0],
         objective: target + pw + px,
-        magnitude: magnitude(loss, x, &rate) + pw + px,
+        magnitude: x.magnitude(loss, &rate) + pw + px,
         magnitude_background: 0.0,
         held_out: [held_out, 0.0],
     };
-    if let Some(y) = y {
-        let rate = product(&f.w, &f.h_background, k) + ambient_rate(y, params);
-        [all.background, all.held_out[1]] = split_divergence(y, &rate, true, params);
+    if let Some(y) = Part::of(data, true) {
+        let py = of_h(&f.h_background, &y.cell_weight);
+        let rate = product(&f.w, &f.h_background, k) + y.ambient_rate(params);
+        [all.background, all.held_out[1]] = y.split_divergence(&rate, params);
+        all.penalty[2] = py;
         all.objective += weight * (all.background + py);
-        all.magnitude_background = magnitude(loss, y, &rate) + py;
+        all.magnitude_background = y.magnitude(loss, &rate) + py;
         all.magnitude += weight.abs() * all.magnitude_background;
     }
     all
-}
-
-fn magnitude(loss: LossKind, x: &Array2<f64>, rate: &Array2<f64>) -> f64 {
-    x.iter()
-        .zip(rate)
-        .map(|(&x, &l)| match loss {
-            LossKind::Mse => x * x + l * l,
-            _ if x == 0.0 => l,
-            _ => x * log_ratio(x, l).abs() + x + l,
-        })
-        .sum()
 }
 
 /// Largest difference relative to the largest value.

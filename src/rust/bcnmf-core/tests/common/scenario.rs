@@ -1,8 +1,10 @@
 //! Random data and parameters, drawn from a few numbers that proptest can print and shrink.
 
-use super::{Sparse, dense, factors, run};
-use bcnmf_core::fit::{By, Dispersion, Factors, FitParams, FullBatch, Penalty, Problem, Steps};
-use bcnmf_core::matrix::HoldOut;
+use super::{Sparse, dense, factors, finish};
+use bcnmf_core::fit::{
+    By, Dispersion, Factors, FitParams, FullBatch, Penalty, Problem, Steps, Weights,
+};
+use bcnmf_core::matrix::{HoldOut, Missing};
 use bcnmf_core::real::Real;
 use bcnmf_core::{LossKind, Matrix, Start};
 use ndarray::{Array2, ShapeBuilder};
@@ -15,35 +17,76 @@ use rand_distr::{Distribution, Open01};
 pub struct Data {
     pub x: Array2<f64>,
     pub y: Option<Array2<f64>>,
+    pub missing: Missing,
+    pub weights: Weights,
     slots: (Sparse, Option<Sparse>),
 }
 
 impl Data {
     pub fn new(x: Array2<f64>, y: Option<Array2<f64>>) -> Self {
         let slots = (Sparse::from_dense(&x), y.as_ref().map(Sparse::from_dense));
-        Data { x, y, slots }
+        Data {
+            x,
+            y,
+            missing: Missing::None,
+            weights: Weights::default(),
+            slots,
+        }
+    }
+
+    pub fn with_missing(self, missing: Missing) -> Self {
+        Data { missing, ..self }
+    }
+
+    pub fn with_weights(self, weights: Weights) -> Self {
+        Data { weights, ..self }
+    }
+
+    /// Whether every feature and cell has a positive entry that is known.
+    pub fn is_seen(&self) -> bool {
+        let sets = [Some(&self.x), self.y.as_ref()];
+        sets.into_iter().flatten().all(|x| {
+            let seen = |values: ndarray::ArrayView1<'_, f64>| values.iter().any(|x| *x > 0.0);
+            x.rows().into_iter().all(seen) && x.columns().into_iter().all(seen)
+        })
     }
 
     pub fn scaled(&self, c: f64) -> Self {
         let scale = |x: &Array2<f64>| x.mapv(|x| x * c);
-        Data::new(scale(&self.x), self.y.as_ref().map(scale))
+        self.like(scale(&self.x), self.y.as_ref().map(scale))
     }
 
     pub fn without_background(&self) -> Self {
-        Data::new(self.x.clone(), None)
+        let mut alone = self.like(self.x.clone(), None);
+        alone.weights.cells[1].clear();
+        alone
+    }
+
+    /// Other data of the same kind.
+    pub fn like(&self, x: Array2<f64>, y: Option<Array2<f64>>) -> Self {
+        Data::new(x, y)
+            .with_missing(self.missing)
+            .with_weights(self.weights.clone())
     }
 
     pub fn matrices(&self, sparse: bool) -> (Matrix<'_>, Option<Matrix<'_>>) {
-        if sparse {
+        let (x, y) = if sparse {
             (self.slots.0.view(), self.slots.1.as_ref().map(Sparse::view))
         } else {
             (dense(&self.x), self.y.as_ref().map(dense))
+        };
+        match y {
+            None => (x.with_missing(self.missing), None),
+            Some(y) => (
+                x.with_missing(self.missing),
+                Some(y.with_missing(self.missing)),
+            ),
         }
     }
 
     pub fn problem(&self, sparse: bool) -> Problem<'_> {
         let (x, y) = self.matrices(sparse);
-        Problem::new(x, y).expect("valid data")
+        Problem::weighted(x, y, self.weights.clone()).expect("valid data")
     }
 
     /// Runs a fit to its end.
@@ -53,8 +96,7 @@ impl Data {
         params: &FitParams,
         start: &Start,
     ) -> FullBatch<'_, T> {
-        let (x, y) = self.matrices(sparse);
-        run(x, y, params, start)
+        finish(self.problem(sparse), params, start)
     }
 }
 
@@ -77,6 +119,10 @@ pub struct Scenario {
     /// The background's ambient rate.
     pub ambient: f64,
     pub hold_out: Option<HoldOut>,
+    /// Which entries are missing; of NaN up to this part of each cell, different for all.
+    pub missing: (Missing, f64),
+    /// Whether features and cells have weights, some of them 0.
+    pub weighted: bool,
     /// Part of the entries that is not zero.
     pub density: f64,
     /// Leave a row and a column empty.
@@ -116,7 +162,13 @@ pub fn scenarios() -> impl Strategy<Value = Scenario> {
     let ambient = prop_oneof![1 => Just(0.0), 1 => 0.001..0.5f64];
     let held = (0.02..0.6f64, any::<u64>()).prop_map(|(part, seed)| HoldOut { seed, part });
     let hold_out = prop_oneof![1 => Just(None), 1 => held.prop_map(Some)];
-    let model = (ambient, hold_out);
+    let missing = prop_oneof![
+        3 => Just((Missing::None, 0.0)),
+        2 => (0.02..1.0f64).prop_map(|part| (Missing::Nan, part)),
+        1 => Just((Missing::Zeros, 0.0)),
+    ];
+    let weighted = prop_oneof![2 => Just(false), 1 => Just(true)];
+    let model = (ambient, hold_out, missing, weighted);
     let look = (
         0.1..1.0f64,
         any::<bool>(),
@@ -125,7 +177,7 @@ pub fn scenarios() -> impl Strategy<Value = Scenario> {
         steps,
     );
     (shape, losses(), weight, penalties, model, look).prop_map(
-        |(shape, loss, weight, penalties, (ambient, hold_out), look)| {
+        |(shape, loss, weight, penalties, (ambient, hold_out, missing, weighted), look)| {
             let (rows, cells, background, k, k_target) = shape;
             let k = 1 + (k - 1) % rows.min(cells);
             let k_target = if weight > 0.0 { k_target % (k + 1) } else { 0 };
@@ -143,6 +195,8 @@ pub fn scenarios() -> impl Strategy<Value = Scenario> {
                 steps,
                 ambient,
                 hold_out,
+                missing,
+                weighted,
                 density,
                 blank,
                 seed,
@@ -206,16 +260,53 @@ impl Scenario {
                     x.column_mut(at % cells).fill(0.0);
                 }
             }
-            if x.sum() == 0.0 {
-                let at = self.seed as usize + 1;
-                x[(at % self.rows, at % cells)] = 1.0;
+            if self.missing.0 == Missing::Nan {
+                let places = random(self.rows, cells, 1.0, self.seed ^ stream ^ 30);
+                for (j, mut column) in x.columns_mut().into_iter().enumerate() {
+                    // From nearly none to the whole part.
+                    let part = self.missing.1 * (j as f64 + 1.0) / cells as f64;
+                    for (x, place) in column.iter_mut().zip(places.column(j)) {
+                        if (-place).exp() < part {
+                            *x = f64::NAN;
+                        }
+                    }
+                }
             }
+            // One that counts is there.
+            let at = (self.seed as usize + 1) % cells;
+            x[(at % self.rows, at)] = 1.0;
             x
         };
-        Data::new(
+        let data = Data::new(
             draw(self.cells, 1),
             (self.background > 0).then(|| draw(self.background, 2)),
-        )
+        );
+        let data = data.with_missing(self.missing.0);
+        if !self.weighted {
+            return data;
+        }
+        let draw = |n: usize, stream: u64| -> Vec<f64> {
+            let mut weights = random(n, 1, 0.8, self.seed ^ stream)
+                .into_raw_vec_and_offset()
+                .0;
+            // That of the entry that is there, in both sets.
+            let at = (self.seed as usize + 1) % n;
+            weights[at] += 0.5;
+            weights
+        };
+        let mut features = draw(self.rows, 31);
+        for cells in [self.cells, self.background.max(1)] {
+            features[(self.seed as usize + 1) % cells % self.rows] += 0.5;
+        }
+        let background = if self.background > 0 {
+            draw(self.background, 33)
+        } else {
+            Vec::new()
+        };
+        data.with_weights(Weights {
+            features,
+            cells: [draw(self.cells, 32), background],
+        })
     }
 
     /// Factors with a few zeros in them, of another scale than the data's.
