@@ -69,10 +69,23 @@
 #' started anew. `update = "pass"` moves `w` after the whole pass, which is the full batch's result up to rounding. Seeds of random starts also draw the order, other starts have one order.
 #' With `"nb"` dispersions are estimated once a pass: some ten passes from scratch, or go on from a model that has them.
 #'
+#' **Missing entries.** With `mask` entries are left out of all sums: of `h`, of `w`, of divergences and of predictions, with any loss, in any number and pattern; a feature may lack some cells and a cell some
+#' features, each its own. What the data hold there makes no difference. [impute()] gives the fitted values of those entries. To let them count as zeros is to say that they are known to be zero, and factors may then describe which are missing.
+#' A feature without any known entry has no loadings, a cell without any no coefficients. Sums that decide on a scale (penalties, the ambient rate, starts) are completed by what the
+#' known entries say of features and cells. With `"mse"` a cell with missing entries has its own least squares problem, and features of which less than half is missing take the steps of whole ones, with missing entries as they were fitted before
+#' (as in EM); others take multiplicative steps. Everything that compares models by entries that are held out holds out known ones.
+#'
+#' **Weights.** A feature or cell with a weight of 2 counts as if it were there twice, penalties included. One with a weight of 0 has no word in any other's loadings or coefficients, and still gets the best for itself: cells to be placed in a model that others made,
+#' features to be described by factors that others made. Only the ratios of weights matter: those of each kind are divided by their mean. Divergences, and `beta`, are then weighted sums.
+#'
+#' **Depth.** The coefficients of a cell that was sequenced twice as deep are twice as large. With `size_factors` the fitted values of cell `j` are `size_factors[j] * w %*% diag(d) %*% h[, j]`, so that
+#' `h`, and all that is made of it, compares between cells of different depth, while counts stay counts. Without penalties on `h` nothing else changes: `w` and the divergences are the same. `"library"` takes the cells' sums over the features that are fitted,
+#' relative to the mean of the target's.
+#'
 #' @section Interrupting: Ctrl-C or the stop button ends the call at once and loses nothing, see [interrupted_fit()].
 #'
 #' @section Errors: of class `bcnmf_error`, before any work starts: a target or background that is empty, not numeric, all zero, or holds missing,
-#'   infinite or negative values; features that differ; `k` below 1 or above the target's smaller side; any other argument out of
+#'   infinite or negative values (missing ones unless `mask` says so); features that differ; `k` below 1 or above the target's smaller side; any other argument out of
 #'   its range, with its name and value; unknown arguments. Warnings are of class `bcnmf_warning`: `beta` of 1 or more,
 #'   a contrast that raises the target's divergence to more than 1.1 times what plain NMF reaches (with an `alpha` that does not; `fit$price` has the ratio),
 #'   values that are not counts with `loss = "poisson"` or `"nb"`, dead or duplicate factors, and a fit that left the finite numbers (the model before that sweep is returned).
@@ -114,6 +127,10 @@
 #'   the background's for themselves (`fit$dispersion_background`).
 #' @param ambient with `alpha` or `beta` and counts: the part of a background cell's counts that is taken as ambient, there in the background's
 #'   mean profile without any factor. It keeps a strong contrast bounded; 0 is the published objective. See Details.
+#' @param mask which entries are missing: `"NA"` for those that are `NA`; `"zeros"` for all zeros (and `NA`); a logical or numeric matrix, dense or sparse, of the target's shape, `TRUE` or not 0 where the target's
+#'   entries are missing (a larger one is matched by names; the data are copied); or a list of `target` and `background` with one of these each. `NULL`: none, and `NA` is an error.
+#' @param weights how often features and cells count: a list of `features`, `cells` (of the target) and `background` (its cells), each a vector of numbers of at least 0, or left out. See Details.
+#' @param size_factors the depth of each cell: `"library"`, or positive numbers, one a target cell, or a list of such vectors, `target` and `background`. See Details.
 #' @param batch_size number of target cells in a mini-batch, about; `NULL` for the full batch. See Details.
 #' @param update with `batch_size`: whether `w` moves after every `"batch"` or after every `"pass"`.
 #'
@@ -143,6 +160,12 @@
 #' fit <- bcnmf(sim$target, sim$background, k = 8, k_target = 2, loss = "poisson", maxit = 100)
 #' fit <- bcnmf(sim$target, sim$background, k = 5, alpha = 0.2, loss = "poisson", maxit = 100)
 #'
+#' # entries that nobody knows, and depth
+#' x <- as.matrix(sim$target)
+#' x[sample(length(x), 1000)] <- NA
+#' fit <- bcnmf(x, sim$background, k = 8, k_target = 2, loss = "poisson", mask = "NA", size_factors = "library", maxit = 100)
+#' length(impute(fit)@x)
+#'
 #' # many cells, few passes
 #' fit <- bcnmf(sim$target, sim$background, k = 8, k_target = 2, loss = "poisson", batch_size = 20, maxit = 3)
 #' @export
@@ -166,7 +189,7 @@ target_first <- function(call, env) {
 bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, beta = NULL, k_target = NULL, lambda = NULL,
                           loss = c("mse", "poisson", "nb"), seed = 1, init = NULL, tol = if (is.null(batch_size)) 1e-8 else 1e-3, maxit = 1000,
                           L1 = 0, L2 = 0, precision = c("single", "double"), threads = NULL, verbose = NULL, steps = NULL, ambient = 0.02,
-                          dispersion = "gene", dispersion_shared = TRUE, mask = NULL, weights = NULL, batch_size = NULL, update = c("batch", "pass"), ...) {
+                          dispersion = "gene", dispersion_shared = TRUE, mask = NULL, weights = NULL, size_factors = NULL, batch_size = NULL, update = c("batch", "pass"), ...) {
   call <- rlang::current_env()
   given <- setdiff(names(match.call()), if (is.null(k)) "k")
   check_no_dots(..., call = call)
@@ -175,8 +198,9 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     inherited <- inherited_settings(init, given, !is.null(background))
     list2env(inherited, environment())
     mask <- inherited_mask(init, mask, !"mask" %in% given, call)
+    if (!"size_factors" %in% given) size_factors <- inherited_size_factors(init)
   }
-  sets <- read_sets(object, background, call, mask = mask, weights = weights)
+  sets <- read_sets(object, background, call, mask = mask, weights = weights, size_factors = size_factors)
   x <- sets$x
   y <- sets$y
   tried <- if (identical(k, "auto")) auto_ranks(x, k_target, seed, init, call)
@@ -200,7 +224,8 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     rs_fit_result(session), data, settings, x, y, init,
     interrupted = !finished, call = short_call(match.call())
   )
-  fit@misc <- c(fit@misc, mask_record(sets$masks, x, y), weight_record(sets$weights), if (!is.null(ranks)) list(ranks = ranks), chosen$tables, inherited_tables(init, inherited))
+  fit@misc <- c(fit@misc, mask_record(sets$masks, x, y), weight_record(sets$weights), size_factor_record(sets$size_factors),
+    if (!is.null(ranks)) list(ranks = ranks), chosen$tables, inherited_tables(init, inherited))
   if (!finished) signal_interrupted(fit)
   warn_about_fit(fit)
   fit@misc$price <- contrast_price(fit, x, settings, call)

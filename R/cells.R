@@ -170,7 +170,12 @@ embed_cells <- function(fit, source, features, cells, normalise, call, ...) {
     new <- read_cells(source, features, rest, "object", call)
     # a matrix says nothing of cells that were not fitted
     mask <- if (isTRUE(fit@misc$mask %in% mask_kinds)) fit@misc$mask
-    uses[, rest] <- fit@d * predict(fit, new, mask = mask, threads = settings$threads, verbose = settings$verbose)
+    # nor do numbers; cells are normalised afterwards
+    had <- fit@misc$size_factors
+    size_factors <- if (!is.null(had) && is.null(had$reference)) rep(1, length(rest))
+    uses[, rest] <- fit@d * predict(fit, new,
+      mask = mask, size_factors = size_factors, threads = settings$threads, verbose = settings$verbose
+    )
   }
   with_names(t(normalise_uses(uses, normalise)), source$cells, colnames(fit@w))
 }

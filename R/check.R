@@ -86,13 +86,7 @@ check_dispersion <- function(target, dispersion, dispersion_shared, loss, call) 
   if (!ok) {
     refuse(dispersion, sprintf("\"gene\", \"global\", or one or %d finite numbers of at least 0", nrow(target)), "dispersion", call)
   }
-  given <- names(dispersion)
-  if (length(dispersion) > 1 && !is.null(given) && !is.null(rownames(target)) && !identical(given, rownames(target))) {
-    at <- which(given != rownames(target))[1]
-    abort_bcnmf("{.arg dispersion} has {.val {given[at]}} in place {at}, but the data have {.val {rownames(target)[at]}}.",
-      arg = "dispersion", value = given[at], call = call
-    )
-  }
+  if (length(dispersion) > 1) check_item_names(dispersion, rownames(target), "dispersion", call)
   settings$dispersion <- "fixed"
   settings$sizes <- settings$sizes_background <- sizes_of(rep_len(as.double(dispersion), nrow(target)))
   settings

@@ -85,7 +85,9 @@ check_consensus_data <- function(fits, target, background, call) {
 # The model that starts from the consensus loadings with the best coefficients of all cells.
 place_consensus <- function(found, fits, target, background, mask, maxit, threads, verbose, call) {
   weights <- model_weights(fits[[1]], target, background)
-  sets <- read_sets(target, background, call, reference = found$w, mask = mask, weights = weights)
+  sets <- read_sets(target, background, call,
+    reference = found$w, mask = mask, weights = weights, size_factors = inherited_size_factors(fits[[1]])
+  )
   x <- sets$x
   y <- sets$y
   # as the core has them: target-only factors last
@@ -110,7 +112,7 @@ place_consensus <- function(found, fits, target, background, mask, maxit, thread
   session <- run_fit(x, y, settings, call, progress_bar(verbose, "Consensus"))
   model <- new_model(rs_fit_result(session), data, settings, x, y, NULL, interrupted = FALSE, call = NULL)
   model@restarts$start <- "consensus"
-  model@misc <- c(model@misc, mask_record(sets$masks, x, y), weight_record(sets$weights))
+  model@misc <- c(model@misc, mask_record(sets$masks, x, y), weight_record(sets$weights), size_factor_record(sets$size_factors))
   model@misc$consensus <- length(fits)
   model
 }

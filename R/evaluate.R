@@ -55,7 +55,7 @@ evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object
         i = "For the coefficients of new cells use {.fn predict}."
       ), arg = set, value = ncol(x), call = call)
     }
-    x <- weigh_data(x, weights$features, cells[[set]])
+    x <- scale_data(weigh_data(x, weights$features, cells[[set]]), object@misc$size_factors[[set]])
     evaluate_set(set, x, object@w, h[[set]], loss, sizes[[set]], threads, call)
   }))
 }
@@ -72,7 +72,7 @@ evaluated_sizes <- function(fit, loss, call) {
 evaluate_set <- function(set, x, w, h, loss, sizes, threads, call) {
   data <- look_at_data(x, NULL, fit_settings(k = 1, loss = loss, threads = threads, seed = 1), call)
   divergence <- divergence_of(x, w, h, loss, sizes, threads, call)
-  null <- divergence_of(x, matrix(data$feature_mean / sum(data$feature_mean)), t(data$cell_total), loss, sizes, threads, call)
+  null <- divergence_of(scale_data(x, NULL), matrix(data$feature_mean / sum(data$feature_mean)), t(data$cell_total), loss, sizes, threads, call)
   data.frame(
     set = set, loss = loss, divergence = divergence, mean = divergence / (prod(dim(x)) - data$missing),
     explained = if (null > 0) 1 - divergence / null else NA_real_

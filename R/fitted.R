@@ -1,6 +1,6 @@
 #' Fitted values and residuals
 #'
-#' `fitted()` is the model's reconstruction, `w %*% diag(d) %*% h`, as a dense matrix: ask for a part of it
+#' `fitted()` is the model's reconstruction, `w %*% diag(d) %*% h` (each cell times its size factor, if it has one), as a dense matrix: ask for a part of it
 #' when the data are large. `residuals()` compares it with the data, which a model does not keep.
 #'
 #' Pearson residuals are divided by the standard deviation that the loss implies, up to a constant: the square
@@ -101,7 +101,7 @@ reconstruct <- function(object, part) {
   h <- if (part$set == "target") object@h else object@h_background
   w <- if (is.null(part$features)) object@w else object@w[part$features, , drop = FALSE]
   if (!is.null(part$cells)) h <- h[, part$cells, drop = FALSE]
-  w %*% (d * h)
+  times_size(w %*% (d * h), object, part$set, part$cells)
 }
 
 # The wanted part of the data, dense, after checking that the data are the model's.

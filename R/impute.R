@@ -3,7 +3,7 @@
 #' The fitted values of the entries that a model knew nothing of, because [bcnmf()] was given a `mask`.
 #'
 #' A prediction of a missing entry is as good as the programs that its feature and its cell take part in are known from what is there. A feature or cell without any known
-#' entry is predicted to be 0.
+#' entry is predicted to be 0. With size factors a cell's predictions are on its own scale.
 #'
 #' @param object a `bcnmf` object.
 #' @param data the data the model was fitted to, features x cells, to fill in; or `NULL` for the predictions alone.
@@ -37,14 +37,16 @@ impute.bcnmf <- function(object, data = NULL, set = c("target", "background"), m
   set <- check_choice(set, c("target", "background"), call = call)
   if (set == "background") check_has_background(object, "Its imputation", "set", set, call)
   w <- object@w
-  h <- if (set == "target") object@d * object@h else object@d_background * object@h_background
-  if (missing(mask)) mask <- object@misc$mask
+  h <- times_size(if (set == "target") object@d * object@h else object@d_background * object@h_background, object, set)
+  given <- !missing(mask)
+  if (!given) mask <- object@misc$mask
   if (is.null(mask)) {
     abort_bcnmf(c("Nothing was missing: the model was fitted without a {.arg mask}.", i = "Give the {.arg mask} of the entries to predict, or use {.fn fitted}."),
       arg = "mask", call = call
     )
   }
   places <- object@misc$masked[[set]]
+  if (is.null(places) && !identical(mask, "zeros")) places <- methods::new("ngCMatrix", p = integer(ncol(h) + 1), Dim = c(nrow(w), ncol(h)))
   if (is.null(data)) {
     if (is.null(places)) {
       abort_bcnmf(c(
@@ -64,7 +66,7 @@ impute.bcnmf <- function(object, data = NULL, set = c("target", "background"), m
     x[lost] <- (w %*% h)[lost]
     return(x)
   }
-  if (!identical(mask, "matrix")) {
+  if (given) {
     masks <- check_mask(mask, FALSE, call)
     places <- missing_places(mask_data(x, masks$target, "data", call))
   }

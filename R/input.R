@@ -61,9 +61,10 @@ convert_matrix <- function(x, arg, call, convert) {
   core_matrix(converted, arg, call)
 }
 
-# Target and background (NULL without one) as the core reads them, with their masks and weights as the arguments of bcnmf() have them. `reference`: what they must agree with
+# Target and background (NULL without one) as the core reads them, with masks, weights and size factors as the arguments of bcnmf() have them. `reference`: what they must agree with
 # in features, if not each other.
-read_sets <- function(target, background, call, arg = "target", reference = NULL, mask = NULL, weights = NULL) {
+read_sets <- function(target, background, call, arg = "target", reference = NULL, mask = NULL, weights = NULL,
+                      size_factors = NULL) {
   x <- check_dims(core_matrix(target, arg, call), arg, call)
   if (!is.null(reference)) check_same_features(reference, x, arg, call, reference = "model")
   y <- NULL
@@ -75,7 +76,10 @@ read_sets <- function(target, background, call, arg = "target", reference = NULL
   weights <- check_weights(weights, x, y, call)
   x <- weigh_data(mask_data(x, masks$target, arg, call), weights$features, weights$cells)
   if (!is.null(y)) y <- weigh_data(mask_data(y, masks$background, "background", call), weights$features, weights$background)
-  list(x = x, y = y, masks = masks, weights = weights)
+  size_factors <- check_size_factors(size_factors, x, y, call)
+  x <- scale_data(x, size_factors$target)
+  if (!is.null(y)) y <- scale_data(y, size_factors$background)
+  list(x = x, y = y, masks = masks, weights = weights, size_factors = size_factors)
 }
 
 # A dgCMatrix with broken slots is left to the core, which looks at them before it reads any value.

@@ -1,10 +1,10 @@
 # Entries that nobody knows, and features and cells that do not all count once. What is known of a data set beside its values travels with them, as
-# an object of class `bcnmf_data`: list(matrix, missing, features, cells), where `missing` is "nan" (NA and NaN) or "zeros" (and zeros), or "none", and `features` and `cells` are
-# weights, or NULL. A data set that lacks nothing and whose items all count once stays a plain matrix.
+# an object of class `bcnmf_data`: list(matrix, missing, features, cells, size_factors), where `missing` is "nan" (NA and NaN) or "zeros" (and zeros), or "none", `features` and
+# `cells` are weights, or NULL, and `size_factors` those of the cells, or NULL. A data set that has none of this stays a plain matrix.
 
-bcnmf_data <- function(matrix, missing = "none", features = NULL, cells = NULL) {
-  if (missing == "none" && is.null(features) && is.null(cells)) return(matrix)
-  structure(list(matrix = matrix, missing = missing, features = features, cells = cells), class = "bcnmf_data")
+bcnmf_data <- function(matrix, missing = "none", features = NULL, cells = NULL, size_factors = NULL) {
+  if (missing == "none" && is.null(features) && is.null(cells) && is.null(size_factors)) return(matrix)
+  structure(list(matrix = matrix, missing = missing, features = features, cells = cells, size_factors = size_factors), class = "bcnmf_data")
 }
 
 #' @export
@@ -16,15 +16,15 @@ dimnames.bcnmf_data <- function(x) dimnames(x$matrix)
 # Some of the cells.
 #' @export
 `[.bcnmf_data` <- function(x, i, j, drop = FALSE) {
-  bcnmf_data(x$matrix[, j, drop = FALSE], x$missing, x$features, x$cells[j])
+  bcnmf_data(x$matrix[, j, drop = FALSE], x$missing, x$features, x$cells[j], x$size_factors[j])
 }
 
 # The parts of a data set, whether it has more than values or not.
 data_parts <- function(x) {
-  if (inherits(x, "bcnmf_data")) unclass(x) else list(matrix = x, missing = "none", features = NULL, cells = NULL)
+  if (inherits(x, "bcnmf_data")) unclass(x) else list(matrix = x, missing = "none", features = NULL, cells = NULL, size_factors = NULL)
 }
 
-# The cells of two sets in one, without their names.
+# The cells of two sets in one, without their names, and without size factors, which matter to penalties alone.
 bind_cells <- function(x, y) {
   x <- data_parts(x)
   y <- data_parts(y)
@@ -113,7 +113,12 @@ mask_data <- function(x, mask, arg, call) {
 
 # Where a mask of a set's shape, or one with its names, is not zero: an ngCMatrix.
 mask_places <- function(mask, x, arg, call) {
-  if (is.data.frame(mask)) mask <- as.matrix(mask)
+  if (is.data.frame(mask)) {
+    # names that R made up say nothing
+    made_up <- c(.row_names_info(mask) < 0, identical(names(mask), paste0("V", seq_along(mask))))
+    mask <- as.matrix(mask)
+    dimnames(mask)[made_up] <- list(NULL)
+  }
   if (!identical(dim(mask), dim(x))) {
     named <- !is.null(dimnames(x)) && all(rownames(x) %in% rownames(mask)) && all(colnames(x) %in% colnames(mask)) &&
       length(rownames(x)) > 0 && length(colnames(x)) > 0
@@ -138,7 +143,7 @@ mask_places <- function(mask, x, arg, call) {
   if (anyNA(if (methods::is(mask, "sparseMatrix") && methods::.hasSlot(mask, "x")) mask@x else if (is.matrix(mask)) mask)) {
     abort_bcnmf("{.arg mask} has missing values itself.", arg = "mask", call = call)
   }
-  dimnames(mask) <- NULL
+  dimnames(mask) <- list(NULL, NULL)
   mask <- if (methods::is(mask, "Matrix")) methods::as(mask, "CsparseMatrix") else methods::as(mask != 0, "CsparseMatrix")
   mask <- Matrix::drop0(methods::as(mask, "generalMatrix"))
   methods::as(mask, "nMatrix")
@@ -202,15 +207,18 @@ check_weight <- function(weight, n, names, what, call) {
   arg <- sprintf("weights$%s", what)
   ok <- is.numeric(weight) && is.null(dim(weight)) && length(weight) == n && all(is.finite(weight)) && all(weight >= 0) && any(weight > 0)
   if (!ok) refuse(weight, sprintf("%d finite numbers of at least 0, not all 0", n), arg, call)
-  if (!is.null(names(weight)) && !is.null(names)) {
-    at <- which(names(weight) != names)[1]
-    if (!is.na(at)) {
-      abort_bcnmf("{.arg {arg}} has {.val {names(weight)[at]}} in place {at}, but the data have {.val {names[at]}}.",
-        arg = arg, value = names(weight)[at], call = call
-      )
-    }
-  }
+  check_item_names(weight, names, arg, call)
   as.double(weight) / mean(weight)
+}
+
+# Numbers that have names must have those of the features or cells.
+check_item_names <- function(x, names, arg, call) {
+  at <- if (!is.null(names(x)) && !is.null(names)) which(names(x) != names)[1] else NA
+  if (!is.na(at)) {
+    abort_bcnmf("{.arg {arg}} has {.val {names(x)[at]}} in place {at}, but the data have {.val {names[at]}}.",
+      arg = arg, value = names(x)[at], call = call
+    )
+  }
 }
 
 # A set with its weights.

@@ -9,6 +9,8 @@
 #'   cells came from (`"counts"` for a model of matrices).
 #' @param ... not used.
 #' @param mask which entries are missing, as in [bcnmf()]; by default the model's own `"NA"` or `"zeros"`.
+#' @param size_factors one a new cell, as in [bcnmf()]; needed where the model was fitted with numbers. For a model with `"library"` the default is the cells' sums
+#'   relative to the mean of its target.
 #' @param tol a cell is done when no coefficient changes by more than this part of its largest one.
 #' @param maxit most steps per cell.
 #' @inheritParams bcnmf
@@ -23,7 +25,7 @@
 #' @importFrom stats predict
 #' @method predict bcnmf
 #' @export
-predict.bcnmf <- function(object, newdata, ..., mask = NULL, tol = 1e-6, maxit = 2000, threads = NULL, verbose = NULL) {
+predict.bcnmf <- function(object, newdata, ..., mask = NULL, size_factors = NULL, tol = 1e-6, maxit = 2000, threads = NULL, verbose = NULL) {
   call <- rlang::current_env()
   check_no_dots(..., call = call)
   if (missing(newdata)) {
@@ -36,6 +38,7 @@ predict.bcnmf <- function(object, newdata, ..., mask = NULL, tol = 1e-6, maxit =
   if (holds_cells(newdata)) newdata <- read_new_cells(newdata, object, call)
   mask <- inherited_mask(object, mask, missing(mask), call)
   x <- read_sets(newdata, NULL, call, arg = "newdata", reference = object@w, mask = mask, weights = model_weights(object, NULL, NULL))$x
+  x <- scale_data(x, new_size_factors(object, size_factors, x, call))
   size <- list(cells = ncol(object@h), total = object@misc$total[["target"]])
   h <- project(x, object@w, object, size, tol, maxit, threads, verbose, call)
   # A dead factor has no scale; its coefficients are zero.

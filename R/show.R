@@ -83,7 +83,8 @@ show_missing <- function(object) {
     if (!is.null(misc$mask)) paste0("missing: ", paste(sprintf("%.2g%% of the %s", 100 * part, names(part)), collapse = ", ")),
     if (!is.null(misc$weights)) {
       paste("weights of", paste(c(features = "features", cells = "target cells", background = "background cells")[names(misc$weights)], collapse = ", "))
-    }
+    },
+    if (!is.null(misc$size_factors)) sprintf("size factors: %s", if (is.null(misc$size_factors$reference)) "given" else "library")
   )
 }
 

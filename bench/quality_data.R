@@ -5,6 +5,7 @@
 #   paper_alpha         contrast strength of the paper's settings; missing: that method is left out
 #   clusters            one label per target cell for the adjusted Rand index
 #   condition           is the target cell of the condition? For the AUC; `either = TRUE` when a low use may tell as well as a high one
+#   mask                as in bcnmf(), where entries are missing
 #   truth, own          planted programs (features x programs), and which of them are the target's alone
 #   interferon          count interferon-stimulated genes?
 # Only files and simulations; what labels there are goes into scores, never into a fit.
@@ -16,20 +17,21 @@ data_file <- function(...) {
   if (length(found)) found[1]
 }
 
-# 77 proteins; 15 measurements of each mouse are separate samples.
-mice_protein <- function(seed) {
+# 77 proteins; 15 measurements of each mouse are separate samples. What is missing is 0, as in the paper, or `masked`.
+mice_protein <- function(masked) function(seed) {
   file <- data_file("mice_protein", "Data_Cortex_Nuclear.csv")
   if (is.null(file)) return(NULL)
   table <- utils::read.csv(file, fileEncoding = "UTF-8-BOM")
   values <- t(as.matrix(table[vapply(table, is.numeric, NA)]))
   colnames(values) <- table$MouseID
-  values[is.na(values)] <- 0
+  if (!masked) values[is.na(values)] <- 0
   values <- pmax(values, 0) # one value is negative
   target <- table$Behavior == "S/C" & table$Treatment == "Saline"
   background <- table$Behavior == "C/S" & table$Treatment == "Saline" & table$Genotype == "Control"
   list(
     target = values[, target], background = values[, background], k = 5, loss = "mse", k_only = 1, k_with = 6, paper_alpha = 3,
-    clusters = table$Genotype[target], condition = table$Genotype[target] == "Ts65Dn", either = TRUE
+    clusters = table$Genotype[target], condition = table$Genotype[target] == "Ts65Dn", either = TRUE,
+    mask = if (masked) "NA"
   )
 }
 
@@ -124,7 +126,7 @@ simulations <- function() {
 
 data_sets <- c(
   list(
-    "mice_protein" = mice_protein, "demo_images" = demo_images, "aml" = aml,
+    "mice_protein" = mice_protein(masked = FALSE), "mice_protein masked" = mice_protein(masked = TRUE), "demo_images" = demo_images, "aml" = aml,
     "pbmc log" = pbmc(counts = FALSE, alone = FALSE), "pbmc counts" = pbmc(counts = TRUE, alone = FALSE),
     "pbmc log: stimulated alone" = pbmc(counts = FALSE, alone = TRUE),
     "pbmc counts: stimulated alone" = pbmc(counts = TRUE, alone = TRUE)

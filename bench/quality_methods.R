@@ -8,7 +8,7 @@
 
 # A fit, or that of several seeds by the best objective, as a method's result.
 bcnmf_result <- function(data, ..., background = data$background, seed, threads) {
-  arguments <- list(data$target, background, ..., loss = data$loss, threads = threads, verbose = FALSE)
+  arguments <- list(data$target, background, ..., loss = data$loss, mask = data$mask, threads = threads, verbose = FALSE)
   arguments$seed <- seed # none where `init` is given
   from_fit(suppressWarnings(do.call(bcnmf::bcnmf, arguments), classes = "bcnmf_warning"))
 }
@@ -33,7 +33,7 @@ ten_seeds <- function(seed) (seed - 1) * 10 + 1:10
 ten_fits <- function(data, ..., background = data$background, seed, threads) {
   lapply(ten_seeds(seed), function(s) {
     suppressWarnings(bcnmf::bcnmf(
-      data$target, background, ..., loss = data$loss, seed = s, threads = threads, verbose = FALSE
+      data$target, background, ..., loss = data$loss, mask = data$mask, seed = s, threads = threads, verbose = FALSE
     ), classes = "bcnmf_warning")
   })
 }
@@ -57,7 +57,7 @@ side_by_side <- function(data, ..., seed, threads) {
 
 # The lambda with which target and background count the same.
 equal_weight <- function(data) {
-  size <- if (data$loss == "mse") function(x) sum(x^2) else sum
+  size <- function(x) sum(if (data$loss == "mse") x^2 else x, na.rm = TRUE)
   size(data$target) / size(data$background)
 }
 
@@ -137,9 +137,10 @@ methods <- list(
     if (is.null(data$paper_alpha)) return(NULL)
     bcnmf_result(data, k = data$k, alpha = data$paper_alpha, maxit = 100, tol = 0, steps = 1, ambient = 0, seed = seed, threads = threads)
   },
-  "PCA" = function(data, seed, threads) contrastive_pca(data, 0)[[1]],
+  # principal components know no missing values
+  "PCA" = function(data, seed, threads) if (is.null(data$mask)) contrastive_pca(data, 0)[[1]],
   "contrastive PCA" = function(data, seed, threads) {
-    if (!is.null(data$background)) best_by_label(contrastive_pca(data, cpca_strengths), data, seed)
+    if (!is.null(data$background) && is.null(data$mask)) best_by_label(contrastive_pca(data, cpca_strengths), data, seed)
   },
   "from the truth" = function(data, seed, threads) {
     if (!is.null(data$truth) && data$k == ncol(data$truth)) {

@@ -14,6 +14,8 @@ pub(crate) struct Borrowed {
     /// How often features and cells count; empty where all count once.
     pub features: Vec<f64>,
     pub cells: Vec<f64>,
+    /// Size factors of the cells; empty for 1.
+    pub size_factors: Vec<f64>,
 }
 
 /// Borrows a double matrix or a dgCMatrix, or what an R object of class `bcnmf_data` has of either. `what` names it in messages.
@@ -36,15 +38,16 @@ fn with_parts(x: &Robj, what: &'static str) -> Result<Borrowed> {
         "zeros" => Missing::Zeros,
         _ => Missing::None,
     };
-    let weights = |name: &str| match parts.get(name)? {
+    let numbers = |name: &str| match parts.get(name)? {
         none if none.is_null() => Ok(Vec::new()),
         _ => parts.numbers(name),
     };
     let borrowed = borrow(&parts.get("matrix")?, what)?;
     Ok(Borrowed {
         matrix: borrowed.matrix.with_missing(missing),
-        features: weights("features")?,
-        cells: weights("cells")?,
+        features: numbers("features")?,
+        cells: numbers("cells")?,
+        size_factors: numbers("size_factors")?,
         ..borrowed
     })
 }
@@ -70,6 +73,7 @@ fn dense(x: &Robj, what: &'static str) -> Result<Borrowed> {
         owners: vec![x.clone()],
         features: Vec::new(),
         cells: Vec::new(),
+        size_factors: Vec::new(),
     })
 }
 
@@ -80,6 +84,7 @@ fn sparse(x: &Robj, what: &'static str) -> Result<Borrowed> {
         owners: slots,
         features: Vec::new(),
         cells: Vec::new(),
+        size_factors: Vec::new(),
     })
 }
 

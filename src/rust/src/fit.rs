@@ -49,15 +49,18 @@ fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
         features: x.features,
         cells: [x.cells, Vec::new()],
     };
+    let mut size_factors = [x.size_factors, Vec::new()];
     let background: Option<Matrix<'static>> = y.map(|y| {
         owners.extend(y.owners);
         weights.cells[1] = y.cells;
+        size_factors[1] = y.size_factors;
         y.matrix
     });
     let loss = arguments.loss()?;
     let pool = pool(arguments.count("threads")?.max(1)).map_err(refuse)?;
     let problem = pool
         .install(|| Problem::weighted(x.matrix, background, weights))
+        .and_then(|problem| problem.with_size_factors(size_factors))
         .map_err(refuse)?;
     let weight = problem.weight(contrast(&arguments)?, loss);
     let (w_penalty, h_penalty) = arguments.penalties()?;

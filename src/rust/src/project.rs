@@ -39,6 +39,7 @@ fn rs_project_new(newdata: Robj, w: Robj, arguments: List) -> Result<Robj> {
         size,
         sizes: arguments.numbers("sizes")?,
         weights: data.features,
+        size_factors: data.size_factors,
     };
     let pool = pool(arguments.count("threads")?.max(1)).map_err(refuse)?;
     let projection = Projection::new(data.matrix, w, params, pool).map_err(refuse)?;

@@ -7,7 +7,7 @@ use bcnmf_core::fit::{
     Batches, By, Contrast, Dispersion, Factors, FitParams, Model, Penalty, Projection,
     ProjectionParams, Record, Restarts, Scaling, Size, Steps, Update,
 };
-use bcnmf_core::matrix::{Csc, HoldOut};
+use bcnmf_core::matrix::{Csc, HoldOut, Missing};
 use bcnmf_core::real::Real;
 use bcnmf_core::simulate::Simulation;
 use bcnmf_core::{Driver, LossKind, Matrix, Problem, Start};
@@ -298,9 +298,11 @@ proptest! {
         (x, y) in pair(),
         wish in wishes(),
         from in starts(),
+        missing in prop_oneof![3 => Just(Missing::None), 3 => Just(Missing::Nan), 1 => Just(Missing::Zeros)],
         single: bool,
     ) {
-        let (x, y) = (dense(&x), y.as_ref().map(dense));
+        let lacks = |x| dense(x).with_missing(missing);
+        let (x, y) = (lacks(&x), y.as_ref().map(lacks));
         if single {
             survive::<f32>(x, y, &wish, &from)?;
         } else {
@@ -347,11 +349,11 @@ proptest! {
         tol in parameter(),
         (features, cells, total) in (0..3usize, 0..3usize, parameter()),
         sizes in vec(parameter(), 0..7),
-        weights in vec(parameter(), 0..7),
+        (weights, size_factors) in (vec(parameter(), 0..7), vec(parameter(), 0..7)),
         single: bool,
     ) {
         let size = Size { features, cells, k, total };
-        let params = ProjectionParams { loss, maxit: 20, tol, h_penalty, size, sizes, weights };
+        let params = ProjectionParams { loss, maxit: 20, tol, h_penalty, size, sizes, weights, size_factors };
         let w = &w[..x.nrows() * k];
         let one = pool(1).expect("one thread");
         let h = if single {

@@ -3,7 +3,9 @@
 mod common;
 
 use bcnmf_core::LossKind::{Mse, Nb, Poisson};
-use bcnmf_core::fit::{Batches, By, Dispersion, FitParams, Record, Steps, Update, Weights};
+use bcnmf_core::fit::{
+    Batches, By, Dispersion, FitParams, Penalty, Record, Steps, Update, Weights,
+};
 use bcnmf_core::matrix::{HoldOut, Missing};
 use bcnmf_core::real::Real;
 use bcnmf_core::{LossKind, Start};
@@ -313,5 +315,69 @@ fn known_entries_are_held_out() {
             .sum();
         assert_eq!(held.entries, known);
         assert!(held.loss > 0.0);
+    }
+}
+
+/// Size factors are a scale: the fit is the same but for its coefficients, and for penalties, which are on these.
+#[test]
+fn size_factors_scale_coefficients() {
+    let (x, y) = (random(15, 40, 0.8, 1), random(15, 30, 0.8, 2));
+    let factors_of = |n: usize, seed: u64| -> Vec<f64> {
+        let draws = random(n, 1, 1.0, seed);
+        draws.iter().map(|draw| 0.2 + draw).collect()
+    };
+    let s = [factors_of(40, 3), factors_of(30, 4)];
+    let data = Data::new(x.clone(), Some(y.clone()));
+    for loss in [Mse, Poisson, Nb] {
+        let params = FitParams {
+            weight: 0.7,
+            ..sized(plain(4, loss, 30), 15)
+        };
+        let fit = |params: &FitParams, start: &Start, with: bool| {
+            let problem = data.problem(true);
+            let problem = if with {
+                problem.with_size_factors(s.clone()).expect("positive")
+            } else {
+                problem
+            };
+            let fit = common::finish::<f64>(problem, params, start);
+            (fit.factors(), fit.history().to_vec())
+        };
+        let scaled = |h: &[f64], s: &[f64]| -> Vec<f64> {
+            let cells = h.chunks_exact(4).zip(s);
+            cells
+                .flat_map(|(h, s)| h.iter().map(move |h| h * s))
+                .collect()
+        };
+        let (plain, history) = fit(&params, &Start::Seed(1), false);
+        let (with, same) = fit(&params, &Start::Seed(1), true);
+        assert_eq!(plain.w, with.w);
+        assert!(distance(&plain.h, &scaled(&with.h, &s[0])) < 1e-14);
+        assert!(distance(&plain.h_background, &scaled(&with.h_background, &s[1])) < 1e-14);
+        assert_eq!(
+            history.last().map(|r| r.target.to_bits()),
+            same.last().map(|r| r.target.to_bits())
+        );
+        // A fit that goes on takes the coefficients as they came out.
+        let go_on = Start::Factors(with.clone());
+        let evaluation = FitParams {
+            maxit: 0,
+            ..params.clone()
+        };
+        let (_, again) = fit(&evaluation, &go_on, true);
+        let last = same.last().expect("a record").target;
+        assert!((again[0].target - last).abs() < 1e-9 * last);
+        // Penalties: the objective is that of the coefficients that come out.
+        let penalised = FitParams {
+            h_penalty: Penalty { l1: 0.3, l2: 0.2 },
+            w_penalty: Penalty::default(),
+            ..params
+        };
+        let (with, records) = fit(&penalised, &Start::Seed(1), true);
+        let target = records.last().expect("a record");
+        let naive = common::naive(&data, &with, &penalised);
+        let bare = target.target + penalised.weight * target.background;
+        let want = naive.penalty[1] + penalised.weight * naive.penalty[2];
+        assert!((target.objective - bare - want).abs() < 1e-9 * target.objective);
     }
 }

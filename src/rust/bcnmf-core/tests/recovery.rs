@@ -146,7 +146,7 @@ proptest! {
         let params = FitParams { h_penalty, maxit: 50, tol: 0.0, dispersion, ..FitParams::new(k, loss) };
         let fit = data.fit::<f64>(sparse, &params, &Start::Seed(seed)).factors();
         let size = data.problem(sparse).size(k);
-        let how = ProjectionParams { loss, maxit: 5000, tol: 1e-9, h_penalty, size, sizes, weights: data.weights.features.clone() };
+        let how = ProjectionParams { loss, maxit: 5000, tol: 1e-9, h_penalty, size, sizes, weights: vec![], size_factors: vec![] };
         let h = project::<f64>(data.matrices(sparse).0, &fit.w, how.clone(), 1);
         prop_assert_eq!(&h, &project::<f64>(data.matrices(sparse).0, &fit.w, how.clone(), 2));
         let dense = project::<f64>(data.matrices(false).0, &fit.w, how.clone(), 1);
@@ -173,7 +173,7 @@ proptest! {
         let one = Data::new(x, None);
         let size = one.problem(false).size(k);
         let h_penalty = Penalty::default();
-        let how = ProjectionParams { loss, maxit: 100, tol: 1e-6, h_penalty, size, sizes: vec![2.0; 10], weights: vec![] };
+        let how = ProjectionParams { loss, maxit: 100, tol: 1e-6, h_penalty, size, sizes: vec![2.0; 10], weights: vec![], size_factors: vec![] };
         let h = project::<f64>(zeros.matrices(sparse).0, &common::flat(&w), how.clone(), 1);
         prop_assert!(h.iter().all(|h| *h == 0.0) && h.len() == 8 * k);
         let h = project::<f64>(one.matrices(sparse).0, &common::flat(&w), how.clone(), 1);

@@ -55,6 +55,8 @@ pub struct Job<'j, T> {
     pub excess: bool,
     /// How often the cells of target and background count; empty where all count once.
     pub weights: [&'j [f64]; 2],
+    /// Their size factors, by which penalties on what they are multiplied with are divided; empty for 1.
+    pub size_factors: [&'j [f64]; 2],
     /// Entries that do not count, besides those that are missing.
     pub hold_out: Option<HoldOut>,
     /// Of target and background, where entries are held out.

@@ -97,7 +97,8 @@ impl<T: Real> Work<'_, T> {
         at: usize,
         place: usize,
     ) {
-        let Job { basis, control, .. } = *self.job;
+        let Job { basis, .. } = *self.job;
+        let control = self.job.control_of(self.set, place);
         let cell = self.job.gather(self.buffer, self.set, self.matrix, place);
         // A copy that nothing else can point to stays in registers.
         let mut copy = width.zeros::<T>();
@@ -151,16 +152,16 @@ impl<T: Real> Work<'_, T> {
         let mut denominators = vec![T::zero(); abreast * factors];
         let mut moves = vec![true; cells];
         for step in 0..control.steps.max(1) {
-            let control = Control {
-                steps: control.steps.min(1),
-                measures: step == 0,
-                ..control
-            };
             self.sums.divergence += loss.zeros(basis, tile, &mut denominators, step == 0);
             for (at, place) in self.cells.clone().enumerate() {
                 if !moves[at] {
                     continue;
                 }
+                let control = Control {
+                    steps: control.steps.min(1),
+                    measures: step == 0,
+                    ..self.job.control_of(self.set, place)
+                };
                 let cell = Cell {
                     zeros: width.row(&denominators, at),
                     ..self.job.gather(self.buffer, self.set, self.matrix, place)
@@ -255,6 +256,21 @@ impl<T: Real> Job<'_, T> {
     #[inline(always)]
     fn cell_at(&self, set: Set, place: usize) -> usize {
         self.order[set as usize].map_or(place, |order| order[place] as usize)
+    }
+
+    /// The control of a cell's steps.
+    #[inline(always)]
+    fn control_of(&self, set: Set, place: usize) -> Control<T> {
+        let factors = self.size_factors[set as usize];
+        if factors.is_empty() {
+            return self.control;
+        }
+        let down = factors[self.cell_at(set, place)].recip();
+        Control {
+            l1: T::of(self.control.l1.wide() * down),
+            l2: T::of(self.control.l2.wide() * down * down),
+            ..self.control
+        }
     }
 
     /// Whether there may be entries that do not count.

@@ -4,6 +4,7 @@
 use super::dispersion::Sizes;
 use super::mini_batch::{MiniBatch, SETTLE};
 use super::params::{Update, within};
+use super::problem::rescale_cells;
 use super::revive::{is_time, revive};
 use super::start::{drop_empty_features, in_range};
 use super::w_step::{WControl, scale_factors, w_step};
@@ -302,7 +303,12 @@ impl<'a, T: Real> FullBatch<'a, T> {
 
     /// The factors after the last complete sweep.
     pub fn factors(&self) -> Factors {
-        Factors::from_working(&self.w, [&self.h[0], &self.h[1]], self.params.k, self.unit)
+        let k = self.params.k;
+        let mut factors = Factors::from_working(&self.w, [&self.h[0], &self.h[1]], k, self.unit);
+        let [target, background] = &self.problem.size_factors;
+        rescale_cells(&mut factors.h, k, target, false);
+        rescale_cells(&mut factors.h_background, k, background, false);
+        factors
     }
 
     /// What entries that were held out lose by the final model, target and background; `None` without a
@@ -360,6 +366,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             sizes: stats && self.sizes.wants(self.history.len()),
             excess: self.sizes.excess().is_none(),
             weights: self.problem.weights.cells.each_ref().map(Vec::as_slice),
+            size_factors: self.problem.size_factors.each_ref().map(Vec::as_slice),
             hold_out: self.params.hold_out,
             yardsticks: self.yardsticks.each_ref().map(Yardstick::view),
             ambient: &self.ambient.cells,

@@ -32,6 +32,8 @@ pub struct Problem<'a> {
     pub background_summary: Option<Summary>,
     /// How often features and cells count.
     pub weights: Weights,
+    /// Size factors of the cells of target and background, empty for 1: what a cell's coefficients are multiplied by in its rates.
+    pub size_factors: [Vec<f64>; 2],
 }
 
 impl<'a> Problem<'a> {
@@ -83,6 +85,26 @@ impl<'a> Problem<'a> {
             target_summary,
             background_summary,
             weights,
+            size_factors: Default::default(),
+        })
+    }
+
+    /// The same with rates `s_j W h_j`, so that coefficients of cells with different depth compare. Fits work on `s_j h_j`, which changes nothing
+    /// but the penalties on `h_j`.
+    ///
+    /// # Errors
+    /// Size factors that are not positive and finite, or not as many as cells.
+    pub fn with_size_factors(self, size_factors: [Vec<f64>; 2]) -> Result<Self> {
+        let cells = [
+            self.target.columns(),
+            self.background.as_ref().map_or(0, Matrix::columns),
+        ];
+        for (factors, cells) in size_factors.iter().zip(cells) {
+            check_size_factors(factors, cells)?;
+        }
+        Ok(Problem {
+            size_factors,
+            ..self
         })
     }
 
@@ -200,4 +222,27 @@ pub(super) fn check_weights(name: &'static str, weights: &[f64], needed: usize) 
     }
     let sum: f64 = weights.iter().sum();
     within(name, sum, sum > 0.0, || "above 0 for at least one".into())
+}
+
+pub(super) fn check_size_factors(factors: &[f64], cells: usize) -> Result<()> {
+    if factors.is_empty() {
+        return Ok(());
+    }
+    let (name, n) = ("size factors", factors.len());
+    within(name, n, n == cells, || format!("{cells} numbers"))?;
+    for factor in factors {
+        within(name, factor, (1e-50..=1e50).contains(factor), || {
+            "between 1e-50 and 1e50".into()
+        })?;
+    }
+    Ok(())
+}
+
+/// Divides, or multiplies, the coefficients of each cell by its size factor.
+pub(super) fn rescale_cells(h: &mut [f64], k: usize, factors: &[f64], multiply: bool) {
+    for (cell, factor) in h.chunks_exact_mut(k).zip(factors) {
+        let times = if multiply { *factor } else { factor.recip() };
+        cell.iter_mut()
+            .for_each(|h| *h = (*h * times).min(f64::MAX));
+    }
 }

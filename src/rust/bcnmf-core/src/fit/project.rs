@@ -3,7 +3,7 @@
 use super::dispersion::Sizes;
 use super::model::unpad;
 use super::params::within;
-use super::problem::{check_weights, unit};
+use super::problem::{check_size_factors, check_weights, rescale_cells, unit};
 use super::start::{check_values, level, normalise_columns, pad, transpose};
 use super::{Driver, Penalty, Progress, Size};
 use crate::Result;
@@ -27,6 +27,7 @@ pub struct Projection<'a, T> {
     w: Vec<T>,
     w_sums: Vec<f64>,
     weight: Vec<T>,
+    size_factors: Vec<f64>,
     sizes: Sizes<T>,
     shared: Vec<T>,
     h: Vec<T>,
@@ -52,6 +53,8 @@ pub struct ProjectionParams {
     pub sizes: Vec<f64>,
     /// How often the features count; empty where all count once.
     pub weights: Vec<f64>,
+    /// What the cells' coefficients are multiplied by in their rates; empty for 1.
+    pub size_factors: Vec<f64>,
 }
 
 impl<'a, T: Real> Projection<'a, T> {
@@ -85,6 +88,7 @@ impl<'a, T: Real> Projection<'a, T> {
         within("tol", params.tol, params.tol >= 0.0, || "at least 0".into())?;
         check_values("w", w, data.rows(), k)?;
         check_weights("feature weights", &params.weights, data.rows())?;
+        check_size_factors(&params.size_factors, data.columns())?;
         let weight: Vec<T> = params.weights.iter().map(|weight| T::of(*weight)).collect();
         let unit = unit(summary.max);
         let (_, penalty) = Penalty::absolute(
@@ -121,6 +125,7 @@ impl<'a, T: Real> Projection<'a, T> {
         Ok(Projection {
             shared: with_loss!(params.loss, loss => loss.shared(&w, &weight, padded::<T>(k))),
             weight,
+            size_factors: params.size_factors,
             pass: Pass::new(
                 [Some(&data), None],
                 params.loss,
@@ -156,7 +161,7 @@ impl<'a, T: Real> Projection<'a, T> {
         })
     }
 
-    /// Factors × cells, column by column, such that `newdata ≈ w · h`.
+    /// Factors × cells, column by column, such that `newdata ≈ w · h · diag(size factors)`.
     pub fn coefficients(&self) -> Vec<f64> {
         let mut h = unpad(&self.h_next, self.k, self.unit);
         for cell in h.chunks_exact_mut(self.k) {
@@ -168,6 +173,7 @@ impl<'a, T: Real> Projection<'a, T> {
                 };
             }
         }
+        rescale_cells(&mut h, self.k, &self.size_factors, false);
         h
     }
 }
@@ -194,6 +200,7 @@ impl<T: Real> Driver for Projection<'_, T> {
             sizes: false,
             excess: false,
             weights: Default::default(),
+            size_factors: [&self.size_factors, &[]],
             hold_out: None,
             yardsticks: Default::default(),
             ambient: &[],

@@ -1,5 +1,6 @@
 //! Starting values.
 
+use super::problem::rescale_cells;
 use super::{Factors, FitParams, Problem};
 use crate::real::Real;
 use crate::width::{column_sums, padded};
@@ -81,11 +82,12 @@ impl Start {
                 )?;
                 let w = transpose(&given.w, rows, k);
                 let h = [
-                    (&given.h, available[0]),
-                    (&given.h_background, available[1]),
+                    (&given.h, available[0], &problem.size_factors[0]),
+                    (&given.h_background, available[1], &problem.size_factors[1]),
                 ]
-                .map(|(h, available)| {
+                .map(|(h, available, size_factors)| {
                     let mut h: Vec<f64> = h.iter().map(|h| h / unit).collect();
+                    rescale_cells(&mut h, k, size_factors, true);
                     h.chunks_exact_mut(k)
                         .for_each(|cell| cell[available..].fill(0.0));
                     pad(&h, k)
