@@ -9,7 +9,7 @@ use bcnmf_core::fit::{Factors, FitParams, Scaling};
 use bcnmf_core::real::Real;
 use bcnmf_core::{LossKind, Start};
 use common::{Sparse, dense, factors, fortran, matrix, run};
-use ndarray::Array2;
+use ndarray::{Array2, Axis, concatenate};
 use std::path::{Path, PathBuf};
 
 struct Case {
@@ -155,6 +155,50 @@ fn follows_the_published_algorithm_in_single_precision() {
     for case in &CASES {
         for sparse in [false, true] {
             follow::<f32>(&folder, case, sparse, 2e-4);
+        }
+    }
+}
+
+/// Two modalities with the same cells, a W each and one H, are one matrix with the features of both.
+#[test]
+fn stacked_modalities_follow_the_published_two_modality_algorithm() {
+    let Some(folder) = golden() else {
+        println!("skipped: no golden trajectories (set BCNMF_GOLDEN)");
+        return;
+    };
+    let need = |name: &str| {
+        let path = folder.join("7_sse_multi_a1").join(format!("{name}.csv"));
+        read(&path).unwrap_or_else(|| panic!("no {}", path.display()))
+    };
+    let stack = |first: &str, second: &str| {
+        let (a, b) = (need(first), need(second));
+        let both = concatenate(Axis(0), &[a.view(), b.view()]).expect("the same cells");
+        fortran(&both)
+    };
+    let (x, y) = (stack("X1", "X2"), stack("Y1", "Y2"));
+    let start = factors(&stack("W1_0", "W2_0"), &need("HX0"), Some(&need("HY0")));
+    for sweeps in [1, 2, 10, 50] {
+        let params = FitParams {
+            weight: -1.0,
+            maxit: sweeps,
+            tol: 0.0,
+            scaling: Scaling::Plain { guard: 1e-10 },
+            ..FitParams::new(4, LossKind::Mse)
+        };
+        let start = Start::Factors(start.clone());
+        let fit = run::<f64>(dense(&x), Some(dense(&y)), &params, &start);
+        let Factors { w, h, h_background } = fit.factors();
+        let want = stack(&format!("W1_{sweeps}"), &format!("W2_{sweeps}"));
+        for (got, want) in [
+            (w, want),
+            (h, need(&format!("HX_{sweeps}"))),
+            (h_background, need(&format!("HY_{sweeps}"))),
+        ] {
+            let (norm, entry) = errors(&got, &want);
+            assert!(
+                norm <= 1e-8 && entry <= 1e-8,
+                "{sweeps}: {norm:e} {entry:e}"
+            );
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{Batches, FitParams, FullBatch, Problem, Update};
-use bcnmf_core::matrix::{Csc, HoldOut};
+use bcnmf_core::matrix::{Csc, HoldOut, Missing};
 use bcnmf_core::real::Real;
 use bcnmf_core::width::padded;
 use bcnmf_core::{LossKind, Matrix, Start};
@@ -51,25 +51,29 @@ struct Counts {
     p: Vec<i32>,
     i: Vec<i32>,
     x: Vec<f64>,
+    missing: Missing,
 }
 
 impl Counts {
-    fn new(cells: usize) -> Self {
+    fn new(cells: usize, missing: Missing) -> Self {
+        let holes = missing == Missing::Nan;
         let (mut p, mut i, mut x) = (vec![0], vec![], vec![]);
         for cell in 0..cells {
             for feature in (0..FEATURES).filter(|feature| (feature * 7 + cell * 3) % 5 == 0) {
                 i.push(feature as i32);
-                x.push(((feature + cell) % 4 + 1) as f64);
+                let missing = holes && (feature + cell) % 9 == 0;
+                let value = ((feature + cell) % 4 + 1) as f64;
+                x.push(if missing { f64::NAN } else { value });
             }
             p.push(i.len() as i32);
         }
-        Counts { p, i, x }
+        Counts { p, i, x, missing }
     }
 
     fn matrix(&self) -> Matrix<'_> {
         let cells = self.p.len() - 1;
         let csc = Csc::new(FEATURES, cells, &self.p, &self.i, &self.x, "counts");
-        Matrix::Csc(csc.expect("valid"))
+        Matrix::Csc(csc.expect("valid")).with_missing(self.missing)
     }
 
     fn bytes(&self) -> usize {
@@ -109,7 +113,9 @@ fn is_small<T: Real>(sets: &[Counts; 2], params: &FitParams, what: &str) {
 /// One test: the counters are the process's.
 #[test]
 fn nothing_of_the_size_of_the_data_is_allocated() {
-    let sets = [Counts::new(20_000), Counts::new(10_000)];
+    let sets = [20_000, 10_000].map(|cells| Counts::new(cells, Missing::None));
+    let lacking = [Missing::Nan, Missing::Zeros]
+        .map(|missing| [20_000, 10_000].map(|cells| Counts::new(cells, missing)));
     for loss in [LossKind::Mse, LossKind::Poisson, LossKind::Nb] {
         let plain = FitParams {
             maxit: 4,
@@ -136,6 +142,10 @@ fn nothing_of_the_size_of_the_data_is_allocated() {
             }),
             ..plain.clone()
         };
+        for sets in &lacking {
+            let what = format!("{loss:?}, {:?} missing", sets[0].missing);
+            is_small::<f32>(sets, &plain, &what);
+        }
         for (params, what) in [
             (plain, "contrast"),
             (explained, "target-only"),

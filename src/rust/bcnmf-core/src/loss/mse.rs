@@ -302,17 +302,14 @@ fn own_gram<S: Simd, T: Real, K: Width>(
 ) -> Vec<T> {
     let (factors, features) = (width.size(), basis.w.len() / width.size());
     let mut gram = vec![0.0; factors * factors];
-    let add = |gram: &mut [f64], i: usize, sign: f64| {
-        let weight = sign * basis.weight_of(i).wide();
-        add_outer(simd, width, gram, weight, width.row(basis.w, i));
-    };
     let mut lost = cell.is_mostly_masked(features);
     if !lost {
         for (gram, shared) in gram.iter_mut().zip(basis.shared) {
             *gram = shared.wide();
         }
-        for &i in cell.masked {
-            add(&mut gram, i as usize, -1.0);
+        for i in cell.masked.iter().map(|&i| i as usize) {
+            let weight = -basis.weight_of(i).wide();
+            add_outer(simd, width, &mut gram, weight, width.row(basis.w, i));
         }
         // Where nearly all of a factor does not count, what is left is mostly rounding.
         for at in (0..gram.len()).step_by(factors + 1) {
@@ -322,7 +319,8 @@ fn own_gram<S: Simd, T: Real, K: Width>(
     if lost {
         gram.fill(0.0);
         for i in cell.counted(features) {
-            add(&mut gram, i, 1.0);
+            let weight = basis.weight_of(i).wide();
+            add_outer(simd, width, &mut gram, weight, width.row(basis.w, i));
         }
     }
     gram.into_iter().map(T::of).collect()
