@@ -151,7 +151,7 @@ mask_places <- function(mask, x, arg, call) {
 
 # What a model remembers of its masks: the kind where that says it all, else where entries were missing.
 mask_record <- function(masks, x, y) {
-  kinds <- Filter(Negate(is.null), unclass(masks))
+  kinds <- Filter(Negate(is.null), masks)
   if (length(kinds) == 0) return(NULL)
   kind <- if (all(vapply(kinds, is_mask_kind, NA)) && length(unique(unlist(kinds))) == 1) kinds[[1]] else "matrix"
   list(mask = kind, masked = list(target = missing_places(x), background = if (!is.null(y)) missing_places(y)))
