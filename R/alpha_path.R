@@ -36,7 +36,7 @@
 #' @param most most cells of each set that are fitted, evenly spaced ones. Cells that a data set has in blocks stay represented.
 #' @param maxit sweeps of the first fit; every further one takes a third.
 #' @param seed one whole number, for the start, the entries held out and the shuffles.
-#' @param threads,verbose as in [bcnmf()].
+#' @param threads,verbose,mask,weights as in [bcnmf()].
 #' @return A data frame of class `bcnmf_alpha_path` with one row per strength:
 #'   \describe{
 #'     \item{beta, alpha}{the strength, free of the data's scale and as in the paper, for all cells given.}
