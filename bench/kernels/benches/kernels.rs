@@ -70,7 +70,9 @@ impl<T: Real> Setting<T> {
                 index: &self.index[range[0]..range[1]],
                 value: &self.value[range[0]..range[1]],
                 masked: &[],
+                held_at: &[],
                 held: &[],
+                weight: T::one(),
                 ambient: T::zero(),
                 zeros: &[],
             };
@@ -83,8 +85,10 @@ fn basis<'s, T: Real>(setting: &'s Setting<T>, shared: &'s [T]) -> Basis<'s, T> 
     Basis {
         w: &setting.w,
         shared,
+        weight: &[],
         guard: T::TINY,
         ambient: &[],
+        ambient_sum: T::zero(),
         dispersed: Default::default(),
     }
 }
@@ -180,6 +184,7 @@ impl<T: Real, const K: usize> Run<'_, T, K> {
             tolerance: T::zero(),
             guard: T::TINY,
             floor: T::FLOOR,
+            slack: T::zero(),
             l1: T::zero(),
             l2: T::zero(),
             measures: true,
@@ -223,9 +228,9 @@ fn bench_width<T: Real, const K: usize>(criterion: &mut Criterion, precision: &s
     ] {
         let (loss, shared) = match task {
             Task::HStep(LossKind::Mse) | Task::Record(LossKind::Mse) => {
-                (LossKind::Mse, Mse.shared(&setting.w, K))
+                (LossKind::Mse, Mse.shared(&setting.w, &[], K))
             }
-            _ => (LossKind::Poisson, Poisson.shared(&setting.w, K)),
+            _ => (LossKind::Poisson, Poisson.shared(&setting.w, &[], K)),
         };
         let mut stats = WStats::new(loss, FEATURES, K, false);
         group.bench_function(name, |bencher| {
