@@ -70,6 +70,7 @@ impl<T: Real> Setting<T> {
                 index: &self.index[range[0]..range[1]],
                 value: &self.value[range[0]..range[1]],
                 masked: &[],
+                only_values: false,
                 held_at: &[],
                 held: &[],
                 weight: T::one(),

@@ -146,7 +146,10 @@ impl<T: Real> Work<'_, T> {
             tile.weight[at] = self.job.cell_weight(self.set, place);
             if self.job.masks(self.matrix) {
                 let cell = self.job.gather(self.buffer, self.set, self.matrix, place);
-                tile.masked[at].extend_from_slice(cell.masked);
+                let mut counted = cell.counted(self.matrix.rows()).peekable();
+                let all = 0..self.matrix.rows() as u32;
+                let masked = all.filter(|&i| counted.next_if_eq(&(i as usize)).is_none());
+                tile.masked[at].extend(masked);
             }
         }
         let mut denominators = vec![T::zero(); abreast * factors];

@@ -62,7 +62,7 @@ impl Loss for Mse {
         if divergence < squares * T::epsilon().wide().sqrt() {
             divergence = residual_squares(width, basis, cell, h);
         }
-        if control.steps > 1 && cell.masked.is_empty() {
+        if control.steps > 1 && cell.is_whole() {
             descend(simd, width, basis.shared, h, [wx, gh], control);
             return divergence;
         }
@@ -82,7 +82,7 @@ impl Loss for Mse {
             }
             let mut pull = width.zeros::<T>();
             pull.as_mut().copy_from_slice(wx.as_ref());
-            if !cell.masked.is_empty() && control.slack > T::zero() {
+            if !cell.is_whole() && control.slack > T::zero() {
                 let mut rest = shared_times(simd, width, basis, h);
                 add_scaled(simd, rest.as_mut(), -T::one(), gh.as_ref());
                 not_negative(rest.as_mut());
@@ -117,7 +117,7 @@ impl Loss for Mse {
             add_to_rows(simd, &mut numerator, &index, &x, h);
         }
         add_outer(simd, width, &mut stats.denominator, cell.weight.wide(), h);
-        if cell.masked.is_empty() {
+        if cell.is_whole() {
             return;
         }
         let (mut own, features) = (width.rows_mut(&mut stats.own), basis.w.len() / width.size());

@@ -120,13 +120,19 @@ impl Loss for Nb {
         add_scaled(simd, denominator.as_mut(), T::one(), cell.zeros);
         let mut rates = 0.0;
         if control.measures {
-            rates += dot_wide(sums, h);
-            if !basis.ambient.is_empty() {
-                rates += (cell.ambient * basis.dispersed.ambient).wide();
-            }
-            for &i in cell.masked {
-                let i = i as usize;
-                if basis.is_poisson(i) {
+            let features = basis.w.len() / width.size();
+            if cell.is_mostly_masked(features) {
+                for i in cell.counted(features).filter(|&i| basis.is_poisson(i)) {
+                    let rate = rate(simd, width, basis, cell, i, h);
+                    rates += (basis.weight_of(i) * rate).wide();
+                }
+            } else {
+                rates += dot_wide(sums, h);
+                if !basis.ambient.is_empty() {
+                    rates += (cell.ambient * basis.dispersed.ambient).wide();
+                }
+                let masked = cell.masked.iter().map(|&i| i as usize);
+                for i in masked.filter(|&i| basis.is_poisson(i)) {
                     let rate = rate(simd, width, basis, cell, i, h);
                     rates -= (basis.weight_of(i) * rate).wide();
                 }
@@ -154,7 +160,7 @@ impl Loss for Nb {
             add_scaled(simd, sum.as_mut(), T::one(), part.as_ref());
         }
         add_scaled(simd, denominator.as_mut(), T::one(), push.as_ref());
-        if !cell.masked.is_empty() {
+        if !cell.is_whole() {
             let counted = counted_sums(simd, width, basis, cell);
             if let Some(slack) = slack(simd, width, basis, cell, &counted, control) {
                 add_scaled(simd, denominator.as_mut(), T::one(), slack.as_ref());
@@ -323,7 +329,7 @@ impl Loss for Nb {
         yardstick: Yardstick<'_, T>,
     ) -> f64 {
         let Dispersed { size, unit, .. } = basis.dispersed;
-        let total_rate = dot_wide(basis.shared, h) + basis.ambient_total(cell);
+        let total_rate = basis.whole_rate(cell, h);
         let smooth = T::of(SMOOTHING * total_rate);
         let mut sum = 0.0;
         for (i, x) in cell.held_out() {

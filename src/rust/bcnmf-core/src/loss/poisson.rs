@@ -66,12 +66,6 @@ impl Loss for Poisson {
     ) -> f64 {
         let mut denominator = counted_sums(simd, width, basis, cell);
         let mut rates = basis.ambient_total(cell);
-        if !basis.ambient.is_empty() {
-            for &i in cell.masked {
-                let i = i as usize;
-                rates -= (basis.weight_of(i) * basis.ambient_rate(cell, i)).wide();
-            }
-        }
         rates += dot_wide(denominator.as_ref(), h);
         let slack = slack(simd, width, basis, cell, &denominator, control);
         if let Some(slack) = &slack {
@@ -130,7 +124,7 @@ impl Loss for Poisson {
         yardstick: Yardstick<'_, T>,
     ) -> f64 {
         let (mut rates, mut terms) = (0.0, LogSum::new());
-        let total_rate = dot_wide(basis.shared, h) + basis.ambient_total(cell);
+        let total_rate = basis.whole_rate(cell, h);
         let smooth = T::of(SMOOTHING * total_rate);
         for (index, held) in cell.held_at.chunks(GROUP).zip(cell.held.chunks(GROUP)) {
             let [mut value, mut at, mut rates_at] = [[T::zero(); GROUP]; 3];
@@ -201,7 +195,7 @@ pub(super) fn counted_sums_of<S: Simd, T: Real, K: Width>(
 ) -> K::Vector<T> {
     let mut sums = width.zeros::<T>();
     sums.as_mut().copy_from_slice(all);
-    if cell.masked.is_empty() {
+    if cell.is_whole() {
         return sums;
     }
     let features = basis.w.len() / width.size();
@@ -242,7 +236,7 @@ pub(super) fn slack<S: Simd, T: Real, K: Width>(
     counted: &K::Vector<T>,
     control: &Control<T>,
 ) -> Option<K::Vector<T>> {
-    if cell.masked.is_empty() || control.slack == T::zero() {
+    if cell.is_whole() || control.slack == T::zero() {
         return None;
     }
     let mut rest = width.zeros::<T>();
@@ -262,7 +256,7 @@ pub(super) fn record_masked<S: Simd, T: Real, K: Width>(
     h: &[T],
     stats: &mut WStats<T>,
 ) {
-    if cell.masked.is_empty() {
+    if cell.is_whole() {
         return;
     }
     let (mut own, features) = (width.rows_mut(&mut stats.own), basis.w.len() / width.size());
@@ -367,13 +361,24 @@ impl<T: Real> Basis<'_, T> {
         !is_dispersed(self.dispersed.size, i)
     }
 
+    /// The sum of a cell's rates over all features, each as often as it counts.
+    #[inline(always)]
+    pub(super) fn whole_rate(&self, cell: Cell<'_, T>, h: &[T]) -> f64 {
+        dot_wide(self.shared, h) + (cell.ambient * self.ambient_sum).wide()
+    }
+
+    /// The sum of a cell's ambient rates over the features that count, each as often as it does.
     #[inline(always)]
     pub(super) fn ambient_total(&self, cell: Cell<'_, T>) -> f64 {
         if self.ambient.is_empty() {
-            0.0
-        } else {
-            (cell.ambient * self.ambient_sum).wide()
+            return 0.0;
         }
+        let rate = |i: usize| (self.weight_of(i) * self.ambient_rate(cell, i)).wide();
+        if cell.is_mostly_masked(self.ambient.len()) {
+            return cell.counted(self.ambient.len()).map(rate).sum();
+        }
+        let masked: f64 = cell.masked.iter().map(|&i| rate(i as usize)).sum();
+        (cell.ambient * self.ambient_sum).wide() - masked
     }
 
     #[inline(always)]

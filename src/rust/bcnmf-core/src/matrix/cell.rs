@@ -1,7 +1,7 @@
 //! One cell's data, gathered in working precision: what a loss reads, again and again while it is in
 //! cache.
 
-use super::{Matrix, with_columns};
+use super::{Matrix, Missing, with_columns};
 use crate::group::Each;
 use crate::real::Real;
 use pulp::bytemuck::cast_slice;
@@ -13,8 +13,10 @@ pub struct Cell<'c, T> {
     pub index: &'c [u32],
     /// Their values.
     pub value: &'c [T],
-    /// Features that do not count in this cell, missing or held out, increasing.
+    /// Features that do not count in this cell, missing or held out, increasing. Not listed where only those with a value count.
     pub masked: &'c [u32],
+    /// Whether only features in `index` count: zeros are missing.
+    pub only_values: bool,
     /// Those among them that are known and held out …
     pub held_at: &'c [u32],
     /// … and their values, zeros included.
@@ -50,17 +52,30 @@ impl<'c, T: Real> Cell<'c, T> {
         }
     }
 
-    /// Whether fewer of so many features count than do not.
+    /// Whether all features count.
+    #[inline(always)]
+    pub fn is_whole(self) -> bool {
+        self.masked.is_empty() && !self.only_values
+    }
+
+    /// Whether fewer of so many features count than do not, or only those that count are known.
     #[inline(always)]
     pub fn is_mostly_masked(self, features: usize) -> bool {
-        2 * self.masked.len() > features
+        self.only_values || 2 * self.masked.len() > features
     }
 
     /// The features, of so many, that count.
     #[inline(always)]
     pub fn counted(self, features: usize) -> impl Iterator<Item = usize> + use<'c, T> {
+        let (listed, looked_for) = if self.only_values {
+            (self.index, 0)
+        } else {
+            (&[][..], features)
+        };
         let mut masked = self.masked.iter().peekable();
-        (0..features).filter(move |&i| masked.next_if(|&&at| at as usize == i).is_none())
+        let others =
+            (0..looked_for).filter(move |&i| masked.next_if(|&&at| at as usize == i).is_none());
+        listed.iter().map(|&i| i as usize).chain(others)
     }
 }
 
@@ -89,7 +104,10 @@ impl<T: Real> CellBuffer<T> {
         self.value.clear();
         self.masked.clear();
         self.held_at.clear();
-        with_columns!(matrix, block => super::Columns::absent(block, j, &mut self.masked));
+        let only_values = matrix.missing() == Missing::Zeros;
+        if !only_values {
+            with_columns!(matrix, block => super::Columns::absent(block, j, &mut self.masked));
+        }
         if let Some(held_out) = held_out {
             self.hold_out(held_out);
         }
@@ -104,10 +122,15 @@ impl<T: Real> CellBuffer<T> {
                 _ => self.fill(super::Columns::column(block, j), scale),
             }
         });
+        if only_values {
+            self.masked.clear();
+            self.forget_zeros();
+        }
         Cell {
             index: index.unwrap_or(&self.index),
             value: &self.value,
             masked: &self.masked,
+            only_values,
             held_at: &self.held_at,
             held: &self.held,
             weight: T::one(),
@@ -131,16 +154,23 @@ impl<T: Real> CellBuffer<T> {
         self.masked.sort_unstable();
     }
 
-    /// All values of a cell that has no zeros among them; false if it has.
+    /// Takes zeros, which are missing, out of what is held out.
+    fn forget_zeros(&mut self) {
+        let mut known = self.held.iter().map(|&held| held > T::zero());
+        self.held_at.retain(|_| known.next() == Some(true));
+        self.held.retain(|&held| held > T::zero());
+    }
+
+    /// All values of a cell that has no zeros and nothing missing among them; false if it has.
     #[inline(always)]
     fn convert(&mut self, values: &[f64], scale: f64) -> bool {
         self.value.resize(values.len(), T::zero());
-        let mut zeros = 0;
+        let mut positive = 0;
         for (out, &x) in self.value.iter_mut().zip(values) {
-            zeros += u64::from(x == 0.0);
+            positive += usize::from(x > 0.0);
             *out = T::of(x * scale);
         }
-        zeros == 0
+        positive == values.len()
     }
 
     #[inline(always)]
@@ -165,7 +195,7 @@ impl<T: Real> CellBuffer<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matrix::{Dense, HoldOut, Missing};
+    use crate::matrix::{Dense, HoldOut};
     use ndarray::{Array2, ShapeBuilder};
 
     #[test]
@@ -209,13 +239,15 @@ mod tests {
                 let cell = buffer.gather(&matrix, j, 1.0, Some(held_out.iter().copied()));
                 let is_known = |i: usize| x[(i, j)] >= known;
                 let masked = (0..50).filter(|&i| !is_known(i) || held_out.contains(&(i as u32)));
-                assert!(masked.eq(cell.masked.iter().map(|&i| i as usize)));
+                let counted: Vec<usize> = cell.counted(50).collect();
+                assert!(masked.eq((0..50).filter(|i| !counted.contains(i))));
                 let held = held_out.iter().filter(|&&i| is_known(i as usize));
                 assert!(held.eq(cell.held_at) && !cell.held_at.is_empty());
                 assert!((cell.held_out()).all(|(i, held)| held == x[(i, j)]));
                 assert!(cell.entries().all(|(i, value)| value == x[(i, j)]));
                 let zeros = (cell.counted(50)).filter(|&i| x[(i, j)] == 0.0).count();
-                assert_eq!(cell.entries().count() + zeros + cell.masked.len(), 50);
+                assert_eq!(cell.entries().count() + zeros, counted.len());
+                assert!(!cell.is_whole());
                 assert_eq!(zeros > 0, missing == Missing::Nan);
             }
         }
