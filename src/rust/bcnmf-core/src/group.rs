@@ -170,7 +170,7 @@ mod tests {
         fn with_simd<S: Simd>(self, simd: S) {
             let index = [3, 0, 0, 5, 1, 2, 9, 3];
             let (h, x) = (numbers::<T>(self.size, 1), [T::of(2.0); GROUP]);
-            with_width!(self.size, width => {
+            with_width!(T, self.size, width => {
                 let rows = rows_of(width.rows(self.rows), &index);
                 let products = dots(simd, &rows, &h);
                 let mut sums = [numbers::<T>(self.size, 2), vec![T::zero(); self.size]];

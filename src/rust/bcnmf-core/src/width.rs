@@ -151,11 +151,12 @@ impl Width for Dynamic {
     }
 }
 
-/// Calls `$call` with `$width` bound to the [`Width`] for the padded length `$len`.
+/// Calls `$call` with `$width` bound to the [`Width`] for the length `$len` that vectors of `$real` are padded to. Lengths that they never
+/// have are not compiled.
 macro_rules! with_width {
-    ($len:expr, $width:ident => $call:expr) => {
+    ($real:ty, $len:expr, $width:ident => $call:expr) => {
         match $len {
-            4 => {
+            4 if <$real as $crate::real::Real>::LANES == 4 => {
                 let $width = $crate::width::Fixed::<4>;
                 $call
             }
@@ -163,7 +164,7 @@ macro_rules! with_width {
                 let $width = $crate::width::Fixed::<8>;
                 $call
             }
-            12 => {
+            12 if <$real as $crate::real::Real>::LANES == 4 => {
                 let $width = $crate::width::Fixed::<12>;
                 $call
             }
@@ -171,7 +172,7 @@ macro_rules! with_width {
                 let $width = $crate::width::Fixed::<16>;
                 $call
             }
-            20 => {
+            20 if <$real as $crate::real::Real>::LANES == 4 => {
                 let $width = $crate::width::Fixed::<20>;
                 $call
             }
@@ -252,7 +253,7 @@ mod tests {
     impl WithSimd for Products<'_> {
         type Output = (f64, Vec<f64>);
         fn with_simd<S: Simd>(self, simd: S) -> (f64, Vec<f64>) {
-            with_width!(self.0.len(), width => {
+            with_width!(f64, self.0.len(), width => {
                 let mut sum = width.zeros::<f64>();
                 add_scaled(simd, sum.as_mut(), 2.0, width.row(self.0, 0));
                 let sum: &[f64] = sum.as_ref();

@@ -51,11 +51,11 @@ fn compute_loss<T: Real>(work: Work<'_, T>, loss: impl Loss) {
     let factors = work.job.factors;
     match Arch::new() {
         #[cfg(target_arch = "x86_64")]
-        Arch::V3(simd) => with_width!(factors, width => {
+        Arch::V3(simd) => with_width!(T, factors, width => {
             Simd::vectorize(simd, Kernel { work, loss, width });
         }),
         #[cfg(target_arch = "aarch64")]
-        Arch::Neon(simd) => with_width!(factors, width => {
+        Arch::Neon(simd) => with_width!(T, factors, width => {
             Simd::vectorize(simd, Kernel { work, loss, width });
         }),
         // Without vector registers there is nothing to win from a known width.
@@ -144,13 +144,9 @@ impl<T: Real> Work<'_, T> {
         for (at, place) in self.cells.clone().enumerate() {
             tile.ambient[at] = self.job.cell_ambient(self.set, place);
             tile.weight[at] = self.job.cell_weight(self.set, place);
-            if self.job.masks(self.matrix) {
-                let cell = self.job.gather(self.buffer, self.set, self.matrix, place);
-                let mut counted = cell.counted(self.matrix.rows()).peekable();
-                let all = 0..self.matrix.rows() as u32;
-                let masked = all.filter(|&i| counted.next_if_eq(&(i as usize)).is_none());
-                tile.masked[at].extend(masked);
-            }
+        }
+        if self.job.masks(self.matrix) {
+            self.list_masked(&mut tile.masked);
         }
         let mut denominators = vec![T::zero(); abreast * factors];
         let mut moves = vec![true; cells];
@@ -210,6 +206,19 @@ impl<T: Real> Work<'_, T> {
             if self.job.sizes {
                 loss.sizes(simd, width, basis, cell, h, self.stats);
             }
+        }
+    }
+}
+
+impl<T: Real> Work<'_, T> {
+    /// The features that do not count in each cell. Apart from the kernels, as few cells have any.
+    #[inline(never)]
+    fn list_masked(&mut self, masked: &mut [Vec<u32>]) {
+        for (masked, place) in masked.iter_mut().zip(self.cells.clone()) {
+            let cell = self.job.gather(self.buffer, self.set, self.matrix, place);
+            let mut counted = cell.counted(self.matrix.rows()).peekable();
+            let all = 0..self.matrix.rows() as u32;
+            masked.extend(all.filter(|&i| counted.next_if_eq(&(i as usize)).is_none()));
         }
     }
 }

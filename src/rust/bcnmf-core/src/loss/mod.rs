@@ -21,7 +21,7 @@ use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
 use crate::width::Width;
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
 /// The losses by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,6 +289,24 @@ pub trait Loss: Copy + Send + Sync {
         l2: f64,
         guard: f64,
     ) -> f64;
+}
+
+/// Work on cells with entries that do not count, which is compiled once for all numbers of factors: copies of it in every kernel would be as large as
+/// all the rest of them.
+struct Apart<F>(F);
+
+/// What [`Apart`] does.
+trait Masked {
+    type Output;
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+impl<F: Masked> WithSimd for Apart<F> {
+    type Output = F::Output;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> F::Output {
+        self.0.run(simd)
+    }
 }
 
 /// Keeps a positive value above the floor while something pulls it up; what is zero, or pulled by

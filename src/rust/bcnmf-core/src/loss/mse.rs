@@ -5,7 +5,10 @@
 //! Nothing of the size of X is formed: zeros enter through `WᵀW` and `H Hᵀ`, and what entries that do not
 //! count have in these is taken off again.
 
-use super::{Basis, Control, Loss, Yardstick, above_rounding, floored, not_negative, update_cell};
+use super::{
+    Apart, Basis, Control, Loss, Masked, Yardstick, above_rounding, floored, not_negative,
+    update_cell,
+};
 use crate::group::{GROUP, Groups, add_rows, add_scaled, add_to_rows, rows_of, total};
 use crate::matrix::Cell;
 use crate::real::Real;
@@ -62,16 +65,22 @@ impl Loss for Mse {
         if divergence < squares * T::epsilon().wide().sqrt() {
             divergence = residual_squares(width, basis, cell, h);
         }
-        if control.steps > 1 && cell.is_whole() {
-            descend(simd, width, basis.shared, h, [wx, gh], control);
-            return divergence;
-        }
         if control.steps > 1 && cell.held_at.is_empty() {
-            let mut gram = own_gram(simd, width, basis, cell);
-            for (own, &all) in gram.iter_mut().zip(basis.shared) {
-                *own += control.slack * (all - *own);
+            let mut own: Vec<T>;
+            let mut gram = basis.shared;
+            if !cell.is_whole() {
+                let factors = width.size();
+                own = simd.vectorize(Apart(OwnGram {
+                    basis,
+                    cell,
+                    factors,
+                }));
+                for (own, &all) in own.iter_mut().zip(basis.shared) {
+                    *own += control.slack * (all - *own);
+                }
+                gram = &own;
             }
-            descend(simd, width, &gram, h, [wx, gh], control);
+            descend(simd, width, gram, h, [wx, gh], control);
             return divergence;
         }
         // Held-out entries are another set for every cell and every fit, and many: a Gram matrix for each cell would cost more than
@@ -110,6 +119,14 @@ impl Loss for Mse {
         h: &[T],
         stats: &mut WStats<T>,
     ) {
+        if !cell.is_whole() {
+            simd.vectorize(Apart(RecordMasked {
+                basis,
+                cell,
+                h,
+                stats,
+            }));
+        }
         let mut numerator = width.rows_mut(&mut stats.numerator);
         let mut groups = Groups::new(cell.index, cell.value);
         while let Some((index, mut x)) = groups.take() {
@@ -117,22 +134,6 @@ impl Loss for Mse {
             add_to_rows(simd, &mut numerator, &index, &x, h);
         }
         add_outer(simd, width, &mut stats.denominator, cell.weight.wide(), h);
-        if cell.is_whole() {
-            return;
-        }
-        let (mut own, features) = (width.rows_mut(&mut stats.own), basis.w.len() / width.size());
-        if cell.is_mostly_masked(features) {
-            add_outer(simd, width, &mut stats.masked, cell.weight.wide(), h);
-            for i in cell.counted(features) {
-                let fit = cell.weight * dot(simd, width.row(basis.w, i), h);
-                add_scaled(simd, own.row_mut(i), -fit, h);
-            }
-        } else {
-            for &i in cell.masked {
-                let fit = cell.weight * dot(simd, width.row(basis.w, i as usize), h);
-                add_scaled(simd, own.row_mut(i as usize), fit, h);
-            }
-        }
     }
 
     #[inline(always)]
@@ -270,60 +271,117 @@ fn gram_times<S: Simd, T: Real, K: Width>(
     cell: Cell<'_, T>,
     h: &[T],
 ) -> K::Vector<T> {
-    let features = basis.w.len() / width.size();
-    if cell.is_mostly_masked(features) {
-        let mut product = width.zeros::<T>();
-        for i in cell.counted(features) {
-            let row = width.row(basis.w, i);
-            let fit = basis.weight_of(i) * dot(simd, row, h);
-            add_scaled(simd, product.as_mut(), fit, row);
-        }
-        return product;
+    if cell.is_whole() {
+        return shared_times(simd, width, basis, h);
     }
-    let mut product = shared_times(simd, width, basis, h);
-    if !cell.masked.is_empty() {
-        for &i in cell.masked {
-            let row = width.row(basis.w, i as usize);
-            let fit = basis.weight_of(i as usize) * dot(simd, row, h);
-            add_scaled(simd, product.as_mut(), -fit, row);
-        }
-        not_negative(product.as_mut());
-    }
+    let mut product = width.zeros::<T>();
+    let counted = simd.vectorize(Apart(CountedTimes { basis, cell, h }));
+    product.as_mut().copy_from_slice(&counted);
     product
 }
 
+/// [`gram_times`] of a cell with entries that do not count.
+struct CountedTimes<'c, T> {
+    basis: Basis<'c, T>,
+    cell: Cell<'c, T>,
+    h: &'c [T],
+}
+
+impl<T: Real> Masked for CountedTimes<'_, T> {
+    type Output = Vec<T>;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Vec<T> {
+        let CountedTimes { basis, cell, h } = self;
+        let (width, features) = (Dynamic(h.len()), basis.w.len() / h.len());
+        let mostly = cell.is_mostly_masked(features);
+        let mut product = if mostly {
+            width.zeros()
+        } else {
+            shared_times(simd, width, basis, h)
+        };
+        let sign = if mostly { T::one() } else { -T::one() };
+        for i in cell.shorter(features) {
+            let row = width.row(basis.w, i);
+            let fit = sign * basis.weight_of(i) * dot(simd, row, h);
+            add_scaled(simd, &mut product, fit, row);
+        }
+        not_negative(&mut product);
+        product
+    }
+}
+
+/// Adds to the record what entries that do not count would add to denominators.
+struct RecordMasked<'c, T> {
+    basis: Basis<'c, T>,
+    cell: Cell<'c, T>,
+    h: &'c [T],
+    stats: &'c mut WStats<T>,
+}
+
+impl<T: Real> Masked for RecordMasked<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let RecordMasked {
+            basis,
+            cell,
+            h,
+            stats,
+        } = self;
+        let (width, features) = (Dynamic(h.len()), basis.w.len() / h.len());
+        let mostly = cell.is_mostly_masked(features);
+        if mostly {
+            add_outer(simd, width, &mut stats.masked, cell.weight.wide(), h);
+        }
+        let weight = if mostly { -cell.weight } else { cell.weight };
+        for i in cell.shorter(features) {
+            let fit = weight * dot(simd, width.row(basis.w, i), h);
+            add_scaled(simd, width.row_mut(&mut stats.own, i), fit, h);
+        }
+    }
+}
+
 /// `WᵀW` over the features that count in one cell, each as often as it does.
-#[inline(always)]
-fn own_gram<S: Simd, T: Real, K: Width>(
-    simd: S,
-    width: K,
-    basis: Basis<'_, T>,
-    cell: Cell<'_, T>,
-) -> Vec<T> {
-    let (factors, features) = (width.size(), basis.w.len() / width.size());
-    let mut gram = vec![0.0; factors * factors];
-    let mut lost = cell.is_mostly_masked(features);
-    if !lost {
-        for (gram, shared) in gram.iter_mut().zip(basis.shared) {
-            *gram = shared.wide();
+struct OwnGram<'c, T> {
+    basis: Basis<'c, T>,
+    cell: Cell<'c, T>,
+    factors: usize,
+}
+
+impl<T: Real> Masked for OwnGram<'_, T> {
+    type Output = Vec<T>;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Vec<T> {
+        let OwnGram {
+            basis,
+            cell,
+            factors,
+        } = self;
+        let (width, features) = (Dynamic(factors), basis.w.len() / factors);
+        let mut gram = vec![0.0; factors * factors];
+        let mut lost = cell.is_mostly_masked(features);
+        if !lost {
+            for (gram, shared) in gram.iter_mut().zip(basis.shared) {
+                *gram = shared.wide();
+            }
+            for i in cell.masked.iter().map(|&i| i as usize) {
+                let weight = -basis.weight_of(i).wide();
+                add_outer(simd, width, &mut gram, weight, width.row(basis.w, i));
+            }
+            // Where nearly all of a factor does not count, what is left is mostly rounding.
+            for at in (0..gram.len()).step_by(factors + 1) {
+                lost |= gram[at] <= 1e-3 * basis.shared[at].wide() && gram[at] != 0.0;
+            }
         }
-        for i in cell.masked.iter().map(|&i| i as usize) {
-            let weight = -basis.weight_of(i).wide();
-            add_outer(simd, width, &mut gram, weight, width.row(basis.w, i));
+        if lost {
+            gram.fill(0.0);
+            for i in cell.counted(features) {
+                let weight = basis.weight_of(i).wide();
+                add_outer(simd, width, &mut gram, weight, width.row(basis.w, i));
+            }
         }
-        // Where nearly all of a factor does not count, what is left is mostly rounding.
-        for at in (0..gram.len()).step_by(factors + 1) {
-            lost |= gram[at] <= 1e-3 * basis.shared[at].wide() && gram[at] != 0.0;
-        }
+        gram.into_iter().map(T::of).collect()
     }
-    if lost {
-        gram.fill(0.0);
-        for i in cell.counted(features) {
-            let weight = basis.weight_of(i).wide();
-            add_outer(simd, width, &mut gram, weight, width.row(basis.w, i));
-        }
-    }
-    gram.into_iter().map(T::of).collect()
 }
 
 /// Rows of one parallel task.

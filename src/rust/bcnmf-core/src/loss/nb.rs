@@ -14,10 +14,10 @@
 
 use super::log_sum::LogSum;
 use super::poisson::{
-    Poisson, SMOOTHING, add_wide, counted_sums, counted_sums_of, rate, record_masked, slack,
+    Poisson, RecordMasked, SMOOTHING, add_wide, counted_sums, counted_sums_of, rate, slack,
 };
 use super::rising::{excess, slopes};
-use super::{Basis, Control, Loss, Yardstick, update_cell};
+use super::{Apart, Basis, Control, Loss, Yardstick, update_cell};
 use crate::group::{Each, GROUP, Groups, add_rows, add_scaled, add_to_rows, dots, ratios, rows_of};
 use crate::matrix::Cell;
 use crate::real::Real;
@@ -115,8 +115,7 @@ impl Loss for Nb {
     ) -> f64 {
         let sums = basis.dispersed.sums;
         // What counts of features with a size is in the tile's sums.
-        let mut denominator =
-            counted_sums_of(simd, width, basis, sums, cell, |i| basis.is_poisson(i));
+        let mut denominator = counted_sums_of(simd, width, basis, sums, cell, true);
         add_scaled(simd, denominator.as_mut(), T::one(), cell.zeros);
         let mut rates = 0.0;
         if control.measures {
@@ -187,7 +186,14 @@ impl Loss for Nb {
         h: &[T],
         stats: &mut WStats<T>,
     ) {
-        record_masked(simd, width, basis, cell, h, stats);
+        if !cell.is_whole() {
+            simd.vectorize(Apart(RecordMasked {
+                basis,
+                cell,
+                h,
+                stats,
+            }));
+        }
         let w = width.rows(basis.w);
         let mut numerator = width.rows_mut(&mut stats.numerator);
         let mut own = width.rows_mut(&mut stats.own);

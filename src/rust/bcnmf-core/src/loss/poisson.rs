@@ -22,12 +22,14 @@
 //! `ε = 0` is the published objective.
 
 use super::log_sum::LogSum;
-use super::{Basis, Control, Loss, Yardstick, is_dispersed, not_negative, update_cell};
+use super::{
+    Apart, Basis, Control, Loss, Masked, Yardstick, is_dispersed, not_negative, update_cell,
+};
 use crate::group::{Each, GROUP, Groups, add_rows, add_scaled, add_to_rows, dots, ratios, rows_of};
 use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
-use crate::width::{RowsMut, Width, column_sums, dot, dot_wide};
+use crate::width::{Dynamic, Width, column_sums, dot, dot_wide};
 use pulp::Simd;
 
 /// The Poisson log-likelihood, up to a constant.
@@ -100,7 +102,14 @@ impl Loss for Poisson {
         h: &[T],
         stats: &mut WStats<T>,
     ) {
-        record_masked(simd, width, basis, cell, h, stats);
+        if !cell.is_whole() {
+            simd.vectorize(Apart(RecordMasked {
+                basis,
+                cell,
+                h,
+                stats,
+            }));
+        }
         let w = width.rows(basis.w);
         let mut numerator = width.rows_mut(&mut stats.numerator);
         let mut groups = Groups::new(cell.index, cell.value);
@@ -180,10 +189,10 @@ pub(super) fn counted_sums<S: Simd, T: Real, K: Width>(
     basis: Basis<'_, T>,
     cell: Cell<'_, T>,
 ) -> K::Vector<T> {
-    counted_sums_of(simd, width, basis, basis.shared, cell, |_| true)
+    counted_sums_of(simd, width, basis, basis.shared, cell, false)
 }
 
-/// The same of some features, from the sums over all of these.
+/// The same, from the sums over all features, or over all that are Poisson.
 #[inline(always)]
 pub(super) fn counted_sums_of<S: Simd, T: Real, K: Width>(
     simd: S,
@@ -191,39 +200,68 @@ pub(super) fn counted_sums_of<S: Simd, T: Real, K: Width>(
     basis: Basis<'_, T>,
     all: &[T],
     cell: Cell<'_, T>,
-    wanted: impl Fn(usize) -> bool,
+    of_poisson: bool,
 ) -> K::Vector<T> {
     let mut sums = width.zeros::<T>();
     sums.as_mut().copy_from_slice(all);
-    if cell.is_whole() {
-        return sums;
-    }
-    let features = basis.w.len() / width.size();
-    let mut lost = cell.is_mostly_masked(features);
-    if !lost {
-        for &i in cell.masked {
-            let i = i as usize;
-            if wanted(i) {
-                let row = width.row(basis.w, i);
-                add_scaled(simd, sums.as_mut(), -basis.weight_of(i), row);
-            }
-        }
-        let rounding = T::of(32.0) * T::epsilon();
-        for (&sum, &all) in sums.as_ref().iter().zip(all) {
-            lost |= sum <= rounding * all && all > T::zero();
-        }
-    }
-    // Nearly all of a factor does not count: what is left has to be summed, not what is not taken off.
-    if lost {
-        sums.as_mut().fill(T::zero());
-        for i in cell.counted(features) {
-            if wanted(i) {
-                let row = width.row(basis.w, i);
-                add_scaled(simd, sums.as_mut(), basis.weight_of(i), row);
-            }
-        }
+    if !cell.is_whole() {
+        let counted = CountedSums {
+            basis,
+            all,
+            cell,
+            of_poisson,
+        };
+        let counted = simd.vectorize(Apart(counted));
+        sums.as_mut().copy_from_slice(&counted);
     }
     sums
+}
+
+/// [`counted_sums_of`] a cell with entries that do not count.
+struct CountedSums<'c, T> {
+    basis: Basis<'c, T>,
+    all: &'c [T],
+    cell: Cell<'c, T>,
+    of_poisson: bool,
+}
+
+impl<T: Real> Masked for CountedSums<'_, T> {
+    type Output = Vec<T>;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> Vec<T> {
+        let CountedSums {
+            basis,
+            all,
+            cell,
+            of_poisson,
+        } = self;
+        let (width, features) = (Dynamic(all.len()), basis.w.len() / all.len());
+        let mut sums = all.to_vec();
+        let mut lost = cell.is_mostly_masked(features);
+        if !lost {
+            for i in cell.masked.iter().map(|&i| i as usize) {
+                if !of_poisson || basis.is_poisson(i) {
+                    let row = width.row(basis.w, i);
+                    add_scaled(simd, &mut sums, -basis.weight_of(i), row);
+                }
+            }
+            let rounding = T::of(32.0) * T::epsilon();
+            for (&sum, &all) in sums.iter().zip(all) {
+                lost |= sum <= rounding * all && all > T::zero();
+            }
+        }
+        // Nearly all of a factor does not count: what is left has to be summed, not what is not taken off.
+        if lost {
+            sums.fill(T::zero());
+            for i in cell.counted(features) {
+                if !of_poisson || basis.is_poisson(i) {
+                    let row = width.row(basis.w, i);
+                    add_scaled(simd, &mut sums, basis.weight_of(i), row);
+                }
+            }
+        }
+        sums
+    }
 }
 
 /// What the features that do not count in a cell add to the numerators and denominators of its H steps, from the sums over those that do.
@@ -247,28 +285,32 @@ pub(super) fn slack<S: Simd, T: Real, K: Width>(
 }
 
 /// Adds to the record what is to be taken off the denominators of Poisson features that do not count in a cell.
-#[inline(always)]
-pub(super) fn record_masked<S: Simd, T: Real, K: Width>(
-    simd: S,
-    width: K,
-    basis: Basis<'_, T>,
-    cell: Cell<'_, T>,
-    h: &[T],
-    stats: &mut WStats<T>,
-) {
-    if cell.is_whole() {
-        return;
-    }
-    let (mut own, features) = (width.rows_mut(&mut stats.own), basis.w.len() / width.size());
-    if cell.is_mostly_masked(features) {
-        add_wide(&mut stats.masked, cell.weight, h);
-        for i in cell.counted(features).filter(|&i| basis.is_poisson(i)) {
-            add_scaled(simd, own.row_mut(i), -cell.weight, h);
+pub(super) struct RecordMasked<'c, T> {
+    pub basis: Basis<'c, T>,
+    pub cell: Cell<'c, T>,
+    pub h: &'c [T],
+    pub stats: &'c mut WStats<T>,
+}
+
+impl<T: Real> Masked for RecordMasked<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let RecordMasked {
+            basis,
+            cell,
+            h,
+            stats,
+        } = self;
+        let (width, features) = (Dynamic(h.len()), basis.w.len() / h.len());
+        let mostly = cell.is_mostly_masked(features);
+        if mostly {
+            add_wide(&mut stats.masked, cell.weight, h);
         }
-    } else {
-        for i in cell.masked.iter().map(|&i| i as usize) {
+        let weight = if mostly { -cell.weight } else { cell.weight };
+        for i in cell.shorter(features) {
             if basis.is_poisson(i) {
-                add_scaled(simd, own.row_mut(i), cell.weight, h);
+                add_scaled(simd, width.row_mut(&mut stats.own, i), weight, h);
             }
         }
     }

@@ -64,6 +64,15 @@ impl<'c, T: Real> Cell<'c, T> {
         self.only_values || 2 * self.masked.len() > features
     }
 
+    /// The features, of so many, that count where the cell is mostly masked, else those that do not.
+    #[inline(always)]
+    pub fn shorter(self, features: usize) -> impl Iterator<Item = usize> + use<'c, T> {
+        let mostly = self.is_mostly_masked(features);
+        let counted = self.counted(if mostly { features } else { 0 });
+        let masked = if mostly { &[][..] } else { self.masked };
+        masked.iter().map(|&i| i as usize).chain(counted)
+    }
+
     /// The features, of so many, that count.
     #[inline(always)]
     pub fn counted(self, features: usize) -> impl Iterator<Item = usize> + use<'c, T> {
@@ -105,8 +114,8 @@ impl<T: Real> CellBuffer<T> {
         self.masked.clear();
         self.held_at.clear();
         let only_values = matrix.missing() == Missing::Zeros;
-        if !only_values {
-            with_columns!(matrix, block => super::Columns::absent(block, j, &mut self.masked));
+        if matrix.missing() == Missing::Nan {
+            self.list_missing(matrix, j);
         }
         if let Some(held_out) = held_out {
             self.hold_out(held_out);
@@ -139,7 +148,15 @@ impl<T: Real> CellBuffer<T> {
         }
     }
 
+    // What follows is not for every cell, and would be in every kernel.
+
+    #[inline(never)]
+    fn list_missing(&mut self, matrix: &Matrix<'_>, j: usize) {
+        with_columns!(matrix, block => super::Columns::absent(block, j, &mut self.masked));
+    }
+
     /// Masks these features too; those that are missing are not held out.
+    #[inline(never)]
     fn hold_out(&mut self, features: impl Iterator<Item = u32>) {
         if self.masked.is_empty() {
             self.held_at.extend(features);
@@ -155,6 +172,7 @@ impl<T: Real> CellBuffer<T> {
     }
 
     /// Takes zeros, which are missing, out of what is held out.
+    #[inline(never)]
     fn forget_zeros(&mut self) {
         let mut known = self.held.iter().map(|&held| held > T::zero());
         self.held_at.retain(|_| known.next() == Some(true));
