@@ -55,7 +55,7 @@ link_flags <- if (windows) {
   c("-Wl,-dead_strip", "-Wl,-S")
 } else {
   # The three libraries are part of libc in newer systems and needed by Rust's std in older ones.
-  c("-Wl,--gc-sections", "-Wl,--exclude-libs,ALL", "-Wl,--strip-all", "-lpthread", "-ldl", "-lm")
+  c("-Wl,--gc-sections", "-Wl,--exclude-libs,ALL", "-Wl,--strip-debug", "-Wl,--discard-all", "-lpthread", "-ldl", "-lm")
 }
 
 values <- c(
