@@ -59,7 +59,7 @@
 #' path
 #' plot(path)
 #' @export
-alpha_path <- function(target, background, k, beta = c(0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8), loss = c("mse", "poisson", "nb"),
+alpha_path <- function(target, background, k, beta = c(0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8), loss = c("mse", "poisson", "nb", "zinb"),
                        tolerance = 0.01, shuffles = 1, most = 1000, maxit = 100, seed = 1, threads = NULL, verbose = NULL,
                        mask = NULL, weights = NULL) {
   call <- rlang::current_env()

@@ -21,7 +21,7 @@
 #' there ends the call, as nothing has been fitted yet. On our benches (`bench/RESULTS-quality.md`) target-only factors found what contrast strengths missed, from every seed, at the price of a per cent of the target's fit.
 #' The published contrast is `alpha = ` a number.
 #'
-#' **A bound for counts.** With `"poisson"` and `"nb"` the published objective has no lower bound: as soon as `alpha` times a feature's counts in the background exceed
+#' **A bound for counts.** With `"poisson"`, `"nb"` and `"zinb"` the published objective has no lower bound: as soon as `alpha` times a feature's counts in the background exceed
 #' those in the target, its loadings run to zero, the background's divergence to infinity, and the target's fit is lost with it. So a contrasted background
 #' has a fixed ambient rate besides its factors: the part `ambient` of each cell's counts, in the background's mean profile. Then its divergence can not exceed that of
 #' the ambient rate alone, and the objective not fall below `-alpha` times that; the updates stay what they are and go downhill as before. A larger `ambient` keeps more of
@@ -35,7 +35,8 @@
 #' A weak contrast strength is not always a gain, and with few factors it can blur a program that plain NMF finds. `vignette("get-started", package = "bcnmf")` compares the two ways.
 #'
 #' `D` is the sum of squared errors (`"mse"`) or the generalised Kullback-Leibler divergence, the Poisson deviance halved (`"poisson"`), or the same for negative binomial
-#' counts (`"nb"`): minus their log-likelihood, less that of Poisson counts fitted exactly, so that it is the Poisson divergence where nothing is dispersed, and comparable between dispersions.
+#' counts (`"nb"`): minus their log-likelihood, less that of Poisson counts fitted exactly, so that it is the Poisson divergence where nothing is dispersed, and comparable between dispersions. With
+#' `"zinb"` it is minus the log-likelihood of such counts of which some are lost, less the same.
 #' All updates minimise a majoriser. After each update the columns of `w` are rescaled to sum to 1, which changes
 #' no product. A feature that is zero in the whole target gets zero loadings, unless a background that is explained has it.
 #'
@@ -44,7 +45,7 @@
 #'
 #' The same input and `seed` give the same bits with any number of `threads` on one kind of processor, and R's own random numbers are never touched.
 #' Multiplicative updates converge slowly, so a sweep takes several steps where they are cheap (Gillis and Glineur 2012): five of `h` and five
-#' of `w` with `"mse"`, two and one with `"poisson"`, three and one with `"nb"`. With `"mse"` several steps are passes of coordinate descent, which sets one coefficient after another to its best
+#' of `w` with `"mse"`, two and one with `"poisson"`, three and one with `"nb"` and `"zinb"`. With `"mse"` several steps are passes of coordinate descent, which sets one coefficient after another to its best
 #' value (Hsieh and Dhillon 2011) and goes much further than as many multiplicative steps; what a contrast adds for `w` is concave, and replaced by its tangent before each pass. (`w` of online mini-batches,
 #' and `h` of cells with held-out entries, take multiplicative steps.) No step can go uphill, and `steps = 1` is the published algorithm. Some hundred sweeps are normal.
 #'
@@ -67,7 +68,14 @@
 #' go on from it with full sweeps say `bcnmf(..., init = fit, batch_size = NULL)`. With few cells there are too few batches in a pass, and the full batch is as fast. At the end the
 #' coefficients of all cells are fitted to the last `w`, and the divergences are those of that model; before, a row of `fit$history` is what cells lost when the pass came to them. No factor is
 #' started anew. `update = "pass"` moves `w` after the whole pass, which is the full batch's result up to rounding. Seeds of random starts also draw the order, other starts have one order.
-#' With `"nb"` dispersions are estimated once a pass: some ten passes from scratch, or go on from a model that has them.
+#' With `"nb"` and `"zinb"` dispersions are estimated once a pass, and with them what features lose: some ten passes from scratch, or go on from a model that has them.
+#'
+#' **Dropout.** With `loss = "zinb"` a count is lost with a probability of its feature (`zi = "feature"`) or of its cell (`"cell"`), and a zero is there instead; the others are negative binomial. Fits are made by
+#' expectation-maximisation: zeros count as often as they are likely to have been counted, given the model of the sweep before, and the probabilities become the parts that were lost. `w`, `d` and `h` are then of counts before
+#' any was lost; `(1 - dropout) * fitted` of them are expected to be seen. Where target and background share dispersions they share what features lose. A fit begins as if nothing were dispersed or lost; when that
+#' is let in, after some sweeps, the objective may rise once. Small dispersions, dropout and rates all explain zeros, so both are estimated together, and well only for features with enough counts: one more count that was not lost is
+#' taken as known of each feature or cell, which lets the probability go to 0 where nothing speaks for dropout (the objective has this prior in it). A contrast acts on a background whose lost counts are those of its own best fit. Counts of
+#' unique molecules seldom need this: compare with `"nb"` before believing in dropout.
 #'
 #' **Missing entries.** With `mask` entries are left out of all sums: of `h`, of `w`, of divergences and of predictions, with any loss, in any number and pattern; a feature may lack some cells and a cell some
 #' features, each its own. What the data hold there makes no difference. [impute()] gives the fitted values of those entries. To let them count as zeros is to say that they are known to be zero, and factors may then describe which are missing.
@@ -88,7 +96,7 @@
 #'   infinite or negative values (missing ones unless `mask` says so); features that differ; `k` below 1 or above the target's smaller side; any other argument out of
 #'   its range, with its name and value; unknown arguments. Warnings are of class `bcnmf_warning`: `beta` of 1 or more,
 #'   a contrast that raises the target's divergence to more than 1.1 times what plain NMF reaches (with an `alpha` that does not; `fit$price` has the ratio),
-#'   values that are not counts with `loss = "poisson"` or `"nb"`, dead or duplicate factors, and a fit that left the finite numbers (the model before that sweep is returned).
+#'   values that are not counts with the losses of counts, dead or duplicate factors, and a fit that left the finite numbers (the model before that sweep is returned).
 #'
 #' @param object the target, which may also be given as `target`. Features x cells: a numeric matrix, a sparse matrix of the Matrix package (a
 #'   `dgCMatrix` is read in place, others are converted without becoming dense), a matrix on disk (DelayedMatrix, BPCells; read into
@@ -106,6 +114,7 @@
 #' @param lambda weight of the background when `k_target > 0`. By default the background counts twice what would make both sets count the same (their sums of squares with `"mse"`, of counts otherwise).
 #' @param loss `"mse"` for values like log-normalised expression or methylation, `"poisson"` for counts, `"nb"` for counts that vary more than Poisson's:
 #'   negative binomial with mean `mu` and variance `mu + dispersion * mu^2` (Gouvert, Oberlin and Fevotte 2020). It looks at zeros as well, and takes several times as long as `"poisson"`.
+#'   `"zinb"` for such counts of which some are lost (zero-inflated negative binomial), which takes two to three times as long again.
 #' @param seed one or more whole numbers: a fit is started from each and the one with the best objective is returned.
 #'   All are listed in `fit$restarts`.
 #' @param init how a seed makes a start: `"random"` takes random numbers for `w`, `"nndsvd"` the non-negative parts of singular vectors (see
@@ -121,10 +130,11 @@
 #' @param steps steps of `h` and of `w` in a sweep, one or two whole numbers; `NULL` for what suits the loss. `steps = 1` is the algorithm as published, with
 #'   `"mse"` more are passes of coordinate descent (see details).
 #'   With counts `w` takes one step in any case.
-#' @param dispersion with `loss = "nb"`: `"gene"` estimates one dispersion a feature by maximum likelihood every few sweeps, `"global"` one for all; or known numbers, one or one
+#' @param dispersion with `loss = "nb"` or `"zinb"`: `"gene"` estimates one dispersion a feature by maximum likelihood every few sweeps, `"global"` one for all; or known numbers, one or one
 #'   a feature, 0 for Poisson counts. Estimates stay between 1e-6 (where the feature is taken for Poisson, 0, from then on) and 1000. `fit$dispersion` has them, by feature.
 #' @param dispersion_shared whether target and background have the same dispersions: those of what `w` describes, the target, and with `k_target` the background too, by its weight. `FALSE` estimates
 #'   the background's for themselves (`fit$dispersion_background`).
+#' @param zi with `loss = "zinb"`: whether each `"feature"` or each `"cell"` has a probability of dropout. `fit$dropout` has them by name, `fit$dropout_background` the background's, where it has its own.
 #' @param ambient with `alpha` or `beta` and counts: the part of a background cell's counts that is taken as ambient, there in the background's
 #'   mean profile without any factor. It keeps a strong contrast bounded; 0 is the published objective. See Details.
 #' @param mask which entries are missing: `"NA"` for those that are `NA`; `"zeros"` for all zeros (and `NA`); a logical or numeric matrix, dense or sparse, of the target's shape, `TRUE` or not 0 where the target's
@@ -139,6 +149,7 @@
 #'   factorization, arXiv 2602.22387.
 #'   Lee and Seung (2001), Algorithms for non-negative matrix factorization.
 #'   Gouvert, Oberlin and Fevotte (2020), Negative binomial matrix factorization.
+#'   Lambert (1992), Zero-inflated Poisson regression, with an application to defects in manufacturing.
 #'   Boutsidis and Gallopoulos (2008), SVD based initialization: a head start for nonnegative matrix factorization.
 #'   Halko, Martinsson and Tropp (2011), Finding structure with randomness: probabilistic algorithms for constructing approximate matrix decompositions.
 #'   Mairal, Bach, Ponce and Sapiro (2010), Online learning for matrix factorization and sparse coding.
@@ -166,6 +177,11 @@
 #' fit <- bcnmf(x, sim$background, k = 8, k_target = 2, loss = "poisson", mask = "NA", size_factors = "library", maxit = 100)
 #' length(impute(fit)@x)
 #'
+#' # counts that vary more than Poisson's, of which some were lost
+#' lossy <- sim$target * rbinom(length(sim$target), 1, 0.7)
+#' fit <- bcnmf(lossy, k = 6, loss = "zinb", maxit = 60)
+#' summary(fit$dropout)
+#'
 #' # many cells, few passes
 #' fit <- bcnmf(sim$target, sim$background, k = 8, k_target = 2, loss = "poisson", batch_size = 20, maxit = 3)
 #' @export
@@ -187,9 +203,9 @@ target_first <- function(call, env) {
 #' @method bcnmf default
 #' @export
 bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, beta = NULL, k_target = NULL, lambda = NULL,
-                          loss = c("mse", "poisson", "nb"), seed = 1, init = NULL, tol = if (is.null(batch_size)) 1e-8 else 1e-3, maxit = 1000,
+                          loss = c("mse", "poisson", "nb", "zinb"), seed = 1, init = NULL, tol = if (is.null(batch_size)) 1e-8 else 1e-3, maxit = 1000,
                           L1 = 0, L2 = 0, precision = c("single", "double"), threads = NULL, verbose = NULL, steps = NULL, ambient = 0.02,
-                          dispersion = "gene", dispersion_shared = TRUE, mask = NULL, weights = NULL, size_factors = NULL, batch_size = NULL, update = c("batch", "pass"), ...) {
+                          dispersion = "gene", dispersion_shared = TRUE, zi = c("feature", "cell"), mask = NULL, weights = NULL, size_factors = NULL, batch_size = NULL, update = c("batch", "pass"), ...) {
   call <- rlang::current_env()
   given <- setdiff(names(match.call()), if (is.null(k)) "k")
   check_no_dots(..., call = call)
@@ -206,9 +222,9 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
   tried <- if (identical(k, "auto")) auto_ranks(x, k_target, seed, init, call)
   settings <- check_settings(
     x, y, if (is.null(tried)) k else max(tried), alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, steps, ambient,
-    dispersion, dispersion_shared, batch_size, update, call
+    dispersion, dispersion_shared, zi, batch_size, update, call
   )
-  if (methods::is(init, "bcnmf")) settings <- inherited_sizes(settings, init)
+  if (methods::is(init, "bcnmf")) settings <- dispersion_settings(init, settings)
   ranks <- if (!is.null(tried)) find_rank(x, y, tried, settings, verbose, call)
   if (!is.null(ranks)) settings$k <- ranks$k[ranks$selected]
   chosen <- choose_contrast(x, y, settings, !is.null(ranks), verbose, call)
@@ -243,8 +259,8 @@ look_at_data <- function(x, y, settings, call) {
 # What a continued fit takes from the model it continues, unless it was given.
 inherited_settings <- function(fit, given, has_background) {
   take <- list(k = ncol(fit@w), loss = fit@loss)
-  if (fit@loss == "nb") take$dispersion <- if (fit@misc$dispersion_by == "fixed") fit@misc$dispersion else fit@misc$dispersion_by
-  for (name in c("L1", "L2", "precision", "tol", "steps", "ambient", "batch_size", "update", "dispersion_shared", "weights")) take[[name]] <- fit@misc[[name]]
+  if (has_dispersions(fit@loss)) take$dispersion <- if (fit@misc$dispersion_by == "fixed") fit@misc$dispersion else fit@misc$dispersion_by
+  for (name in c("L1", "L2", "precision", "tol", "steps", "ambient", "batch_size", "update", "dispersion_shared", "zi", "weights")) take[[name]] <- fit@misc[[name]]
   if (has_background && ncol(fit@h_background) > 0 && !any(c("alpha", "beta", "k_target", "lambda") %in% given)) {
     if (any(fit@target_only)) {
       take$k_target <- sum(fit@target_only)
@@ -255,15 +271,6 @@ inherited_settings <- function(fit, given, has_background) {
   }
   # the tolerance of mini-batches is another one
   take[setdiff(names(take), c(given, if ("batch_size" %in% given) "tol"))]
-}
-
-# Sizes that are estimated go on from where they were.
-inherited_sizes <- function(settings, fit) {
-  if (settings$loss == "nb" && fit@loss == "nb" && settings$dispersion != "fixed") {
-    settings$sizes <- sizes_of(dispersion_in(fit, "target"))
-    settings$sizes_background <- sizes_of(dispersion_in(fit, "background"))
-  }
-  settings
 }
 
 # What was compared to choose its contrast, as long as it has that contrast, and its number of factors.

@@ -1,14 +1,14 @@
 # The arguments of bcnmf(), checked once and before any work, as one list of plain values.
 
 # What a fit may minimise, and which of it are likelihoods of counts.
-losses <- c("mse", "poisson", "nb")
-count_losses <- c("poisson", "nb")
+losses <- c("mse", "poisson", "nb", "zinb")
+count_losses <- c("poisson", "nb", "zinb")
 
 # Weight of an explained background, in units of what makes both sets count the same.
 default_lambda <- 2
 
 check_settings <- function(target, background, k, alpha, beta, k_target, lambda, loss, seed, init,
-                           tol, maxit, L1, L2, precision, threads, verbose, steps, ambient, dispersion, dispersion_shared, batch_size, update, call) {
+                           tol, maxit, L1, L2, precision, threads, verbose, steps, ambient, dispersion, dispersion_shared, zi, batch_size, update, call) {
   most <- min(dim(target))
   check_rank_given(k, NULL, call)
   k <- check_rank(k, most, call)
@@ -26,7 +26,9 @@ check_settings <- function(target, background, k, alpha, beta, k_target, lambda,
     batches = check_batches(batch_size, update, call),
     hold_out = numeric()
   )
-  settings <- c(settings, check_dispersion(target, dispersion, dispersion_shared, settings$loss, call))
+  settings <- c(
+    settings, check_dispersion(target, dispersion, dispersion_shared, settings$loss, call), check_dropout(zi, settings$loss, call)
+  )
   check_flag(verbose, null_ok = TRUE, arg = "verbose", call = call)
   c(
     settings,
@@ -67,39 +69,6 @@ check_steps <- function(steps, call) {
   steps <- rep_len(as.double(steps), 2)
   steps[c(1, 1, 2)]
 }
-
-# As the core takes them: what is estimated, and sizes, which are 1 / dispersion.
-check_dispersion <- function(target, dispersion, dispersion_shared, loss, call) {
-  check_flag(dispersion_shared, arg = "dispersion_shared", call = call)
-  settings <- list(
-    dispersion = "gene", dispersion_shared = as.double(dispersion_shared), sizes = numeric(), sizes_background = numeric()
-  )
-  if (is.null(dispersion) || identical(dispersion, "gene")) return(settings)
-  if (loss != "nb") {
-    abort_bcnmf("{.arg dispersion} is for {.code loss = \"nb\"}: {.val {loss}} has none.", arg = "dispersion", value = dispersion, call = call)
-  }
-  if (identical(dispersion, "global")) {
-    settings$dispersion <- "global"
-    return(settings)
-  }
-  ok <- is.numeric(dispersion) && is.null(dim(dispersion)) && length(dispersion) %in% c(1, nrow(target)) && all(is.finite(dispersion)) && all(dispersion >= 0)
-  if (!ok) {
-    refuse(dispersion, sprintf("\"gene\", \"global\", or one or %d finite numbers of at least 0", nrow(target)), "dispersion", call)
-  }
-  if (length(dispersion) > 1) check_item_names(dispersion, rownames(target), "dispersion", call)
-  settings$dispersion <- "fixed"
-  settings$sizes <- settings$sizes_background <- sizes_of(rep_len(as.double(dispersion), nrow(target)))
-  settings
-}
-
-# The dispersions of a model's set: its own, or those of the target.
-dispersion_in <- function(fit, set) {
-  own <- if (set == "background") fit@misc$dispersion_background
-  if (is.null(own)) fit@misc$dispersion else own
-}
-
-# The size of a negative binomial distribution, from its dispersion and the reverse: the variance is `mu + mu^2 / size`.
-sizes_of <- function(dispersion) 1 / as.double(dispersion)
 
 # As the core takes them: size, and whether w moves after every batch; none for the full batch.
 check_batches <- function(batch_size, update, call) {

@@ -18,6 +18,7 @@ check_fits <- function(fits, call) {
   alike("number of factors", function(fit) as.character(ncol(fit@w)))
   alike("number of target-only factors", function(fit) as.character(sum(fit@target_only)))
   alike("loss", function(fit) fit@loss)
+  alike("kind of dropout", function(fit) if (fit@loss == "zinb") fit@misc$zi else "none")
   alike("kind of data", function(fit) if (ncol(fit@h_background) > 0) "a background" else "no background")
   if (is.null(common_contrast(fits))) {
     alike("contrast", function(fit) sprintf("alpha = %s (beta = %s)", show_number(fit@alpha), show_number(fit@beta)))
@@ -63,12 +64,22 @@ common_contrast <- function(fits) {
   if (!is.null(kind)) c(kind, k_target = sum(first@target_only))
 }
 
-# Where the sizes start, as the core takes it: dispersions are averaged over the fits.
+# Where sizes and dropout start, as the core takes it: means over the fits. Dropout of cells starts anew: fits need not have the same.
 common_dispersion <- function(fits, settings) {
   first <- fits[[1]]@misc
-  if (fits[[1]]@loss != "nb") return(settings[c("dispersion", "dispersion_shared", "sizes", "sizes_background")])
-  mean_of <- function(set) sizes_of(Reduce(`+`, lapply(fits, dispersion_in, set)) / length(fits))
-  list(first$dispersion_by, as.double(first$dispersion_shared), mean_of("target"), mean_of("background"))
+  if (!has_dispersions(fits[[1]]@loss)) return(settings)
+  mean_of <- function(of, set) Reduce(`+`, lapply(fits, of, set)) / length(fits)
+  settings$dispersion <- first$dispersion_by
+  settings$dispersion_shared <- as.double(first$dispersion_shared)
+  settings$sizes <- sizes_of(mean_of(dispersion_in, "target"))
+  settings$sizes_background <- sizes_of(mean_of(dispersion_in, "background"))
+  if (fits[[1]]@loss != "zinb") return(settings)
+  settings$zi <- first$zi
+  if (first$zi == "feature") {
+    settings$dropout <- as.double(mean_of(dropout_in, "target"))
+    settings$dropout_background <- as.double(mean_of(dropout_in, "background"))
+  }
+  settings
 }
 
 check_consensus_data <- function(fits, target, background, call) {
@@ -99,7 +110,7 @@ place_consensus <- function(found, fits, target, background, mask, maxit, thread
     fits[[1]]@misc[c("L1", "L2", "tol", "precision", "ambient")], common_contrast(fits)
   ))
   # refuses bad data, and tells their size
-  settings[c("dispersion", "dispersion_shared", "sizes", "sizes_background")] <- common_dispersion(fits, settings)
+  settings <- common_dispersion(fits, settings)
   data <- rs_fit_data(core_call(rs_fit_new(x, y, settings), call))
   size <- list(cells = ncol(x), total = data$total)
   place <- function(x, w) project(x, w, fits[[1]], size, tol = 1e-6, maxit = 2000, threads, verbose, call)

@@ -14,7 +14,7 @@
 #'   \describe{
 #'     \item{set}{`"target"` or `"background"`.}
 #'     \item{loss}{the loss.}
-#'     \item{divergence}{sum over all entries that are not missing, with the model's weights: squared errors for `"mse"`, generalised Kullback-Leibler divergence for `"poisson"`, its like for `"nb"` (with the model's dispersions).}
+#'     \item{divergence}{sum over all entries that are not missing, with the model's weights: squared errors for `"mse"`, generalised Kullback-Leibler divergence for `"poisson"`, its like for `"nb"` and `"zinb"` (with the model's dispersions and dropout).}
 #'     \item{mean}{divergence per entry; for `"mse"` the mean squared error.}
 #'     \item{explained}{part of the divergence of the mean profile model, in which all cells have the same profile and their own total, that the
 #'       model explains: 1 is perfect, 0 no better, negative worse.}
@@ -40,7 +40,7 @@ evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object
   if (missing(target)) {
     abort_bcnmf("{.arg target} is missing: a model does not keep the data it was fitted to.", arg = "target")
   }
-  sizes <- evaluated_sizes(object, loss, call)
+  check_evaluated(object, loss, call)
   if (!is.null(background)) check_has_background(object, "Evaluating a background", "background", background, call)
   data <- list(target = target, background = background)
   h <- list(target = object@h * object@d, background = object@h_background * object@d_background)
@@ -56,35 +56,34 @@ evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object
       ), arg = set, value = ncol(x), call = call)
     }
     x <- scale_data(weigh_data(x, weights$features, cells[[set]]), object@misc$size_factors[[set]])
-    evaluate_set(set, x, object@w, h[[set]], loss, sizes[[set]], threads, call)
+    evaluate_set(set, x, object, h[[set]], loss, threads, call)
   }))
 }
 
-# Sizes of target and background, where the loss needs any.
-evaluated_sizes <- function(fit, loss, call) {
-  if (loss != "nb") return(list(target = numeric(), background = numeric()))
-  if (fit@loss != "nb") {
+# A model has what its own loss needs besides the factors.
+check_evaluated <- function(fit, loss, call) {
+  if (has_dispersions(loss) && !has_dispersions(fit@loss)) {
     abort_bcnmf("The model has no dispersions: its loss is {.val {fit@loss}}.", arg = "loss", value = loss, call = call)
   }
-  list(target = sizes_of(dispersion_in(fit, "target")), background = sizes_of(dispersion_in(fit, "background")))
+  if (loss == "zinb" && fit@loss != "zinb") {
+    abort_bcnmf("The model knows no dropout: its loss is {.val {fit@loss}}.", arg = "loss", value = loss, call = call)
+  }
 }
 
-evaluate_set <- function(set, x, w, h, loss, sizes, threads, call) {
+evaluate_set <- function(set, x, fit, h, loss, threads, call) {
   data <- look_at_data(x, NULL, fit_settings(k = 1, loss = loss, threads = threads, seed = 1), call)
-  divergence <- divergence_of(x, w, h, loss, sizes, threads, call)
-  null <- divergence_of(scale_data(x, NULL), matrix(data$feature_mean / sum(data$feature_mean)), t(data$cell_total), loss, sizes, threads, call)
+  divergence <- divergence_of(x, fit@w, h, fit, set, loss, threads, call)
+  null <- divergence_of(scale_data(x, NULL), matrix(data$feature_mean / sum(data$feature_mean)), t(data$cell_total), fit, set, loss, threads, call)
   data.frame(
     set = set, loss = loss, divergence = divergence, mean = divergence / (prod(dim(x)) - data$missing),
     explained = if (null > 0) 1 - divergence / null else NA_real_
   )
 }
 
-# The core's divergence of given factors: a fit of no sweeps.
-divergence_of <- function(x, w, h, loss, sizes, threads, call) {
-  settings <- fit_settings(
-    k = ncol(w), loss = loss, maxit = 0, threads = threads,
-    dispersion = if (length(sizes)) "fixed" else "gene", sizes = sizes,
-    factors = list(w = unname(w), h = unname(h), h_background = numeric())
-  )
-  rs_fit_result(run_fit(x, NULL, settings, call))$outcomes[[1]]$target
+# The core's divergence of given factors, with the model's dispersions and dropout: a fit of no sweeps.
+divergence_of <- function(x, w, h, fit, set, loss, threads, call) {
+  given <- list(k = ncol(w), loss = loss, maxit = 0, threads = threads, factors = list(w = unname(w), h = unname(h), h_background = numeric()))
+  if (has_dispersions(loss)) given[c("dispersion", "sizes")] <- list("fixed", sizes_of(dispersion_in(fit, set)))
+  if (loss == "zinb") given[c("zi", "dropout")] <- list(fit@misc$zi, as.double(dropout_in(fit, set)))
+  rs_fit_result(run_fit(x, NULL, do.call(fit_settings, given), call))$outcomes[[1]]$target
 }

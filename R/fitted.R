@@ -1,14 +1,16 @@
 #' Fitted values and residuals
 #'
 #' `fitted()` is the model's reconstruction, `w %*% diag(d) %*% h` (each cell times its size factor, if it has one), as a dense matrix: ask for a part of it
-#' when the data are large. `residuals()` compares it with the data, which a model does not keep.
+#' when the data are large. With `loss = "zinb"` that is the rate of counts that are not lost, `mu`; `(1 - dropout) * mu` of them are expected. `residuals()` compares what is
+#' expected with the data, which a model does not keep.
 #'
 #' Pearson residuals are divided by the standard deviation that the loss implies, up to a constant: the square
-#' root of the fitted value for `"poisson"`, of that plus the dispersion times its square for `"nb"`; for `"mse"` it is constant and they equal the response residuals.
+#' root of the fitted value for `"poisson"`, of that plus the dispersion times its square for `"nb"`, of `(1 - dropout) * mu * (1 + (dropout + dispersion) * mu)` for `"zinb"`; for `"mse"` it is constant and they equal the response residuals.
 #' Where the fitted value is 0 they are 0 for a zero and `Inf` otherwise. Residuals of missing entries are `NA`.
 #'
 #' @param object a `bcnmf` object.
 #' @param set `"target"` or `"background"`.
+#' @param dropout with `loss = "zinb"`: `TRUE` for expected counts instead of rates.
 #' @param features,cells rows and columns wanted, by index, name or logical vector; all by default.
 #' @param data the data the model was fitted to, features x cells: a matrix, a sparse matrix of the Matrix
 #'   package or a data frame of numbers. Always the whole of it; only the wanted part is made dense.
@@ -26,10 +28,12 @@
 #' @importFrom stats fitted
 #' @method fitted bcnmf
 #' @export
-fitted.bcnmf <- function(object, set = c("target", "background"), features = NULL, cells = NULL, ...) {
+fitted.bcnmf <- function(object, set = c("target", "background"), features = NULL, cells = NULL, dropout = FALSE, ...) {
   check_no_dots(...)
+  check_flag(dropout, arg = "dropout")
   part <- fitted_part(object, set, features, cells)
-  reconstruct(object, part)
+  mu <- reconstruct(object, part)
+  if (dropout) expected(mu, object, part) else mu
 }
 
 #' @rdname fitted.bcnmf
@@ -49,7 +53,7 @@ residuals.bcnmf <- function(object, data, set = c("target", "background"), type 
   if (identical(object@misc$mask, "zeros")) observed[observed == 0] <- NA_real_
   places <- object@misc$masked[[part$set]]
   if (!is.null(places)) observed[missing_part(places, part)] <- NA_real_
-  difference <- observed - mu
+  difference <- observed - expected(mu, object, part)
   if (type == "response") return(difference)
   pearson <- difference / sqrt(variance_function(object, part, mu, rlang::current_env()))
   pearson[which(difference == 0)] <- 0
@@ -61,14 +65,23 @@ variance_function <- function(object, part, mu, call) {
   switch(object@loss,
     mse = 1,
     poisson = mu,
-    nb = {
-      dispersion <- dispersion_in(object, part$set)
-      if (!is.null(part$features)) dispersion <- dispersion[part$features]
-      mu + unname(dispersion) * mu^2
+    nb = mu + part_dispersion(object, part) * mu^2,
+    zinb = {
+      kept <- expected(array(1, dim(mu)), object, part)
+      kept * mu * (1 + (1 - kept + part_dispersion(object, part)) * mu)
     },
     abort_bcnmf("Pearson residuals are not defined for the loss {.val {object@loss}}.", arg = "type", value = object@loss, call = call)
   )
 }
+
+# Of the wanted features.
+part_dispersion <- function(object, part) {
+  dispersion <- unname(dispersion_in(object, part$set))
+  if (is.null(part$features)) dispersion else dispersion[part$features]
+}
+
+# Counts that are expected where these are the rates.
+expected <- function(mu, object, part) times_kept(mu, object, part$set, part$features, part$cells)
 
 # Which set, rows and columns are wanted; refuses what would not fit a dense matrix.
 fitted_part <- function(object, set, features, cells, call = rlang::caller_env()) {

@@ -34,17 +34,9 @@ new_model <- function(result, data, settings, x, y, init, interrupted, call) {
       version = rs_version()
     )
   )
-  if (settings$loss == "nb") model@misc[dispersion_parts] <- list(
-    dispersion_of(result$sizes[1], x), dispersion_of(result$sizes[-1], x), settings$dispersion, settings$dispersion_shared > 0
-  )
+  model@misc <- c(model@misc, dispersion_record(result, settings, x, y))
   note_degenerate(model)
 }
-
-# What a model of negative binomial counts has besides.
-dispersion_parts <- c("dispersion", "dispersion_background", "dispersion_by", "dispersion_shared")
-
-# By feature; none where both sets have the same.
-dispersion_of <- function(sizes, x) if (length(sizes)) stats::setNames(1 / sizes[[1]], rownames(x))
 
 # Factors that do nothing, by name: dead ones, and duplicate ones with the names of their twins. The core says from where on.
 degenerate_factors <- function(fit) {

@@ -51,7 +51,11 @@ project <- function(x, w, fit, size, tol, maxit, threads, verbose, call) {
   settings <- list(
     loss = fit@loss, L1 = fit@misc$L1, L2 = fit@misc$L2, k = ncol(w),
     cells = size$cells, total = size$total, tol = tol, maxit = maxit, threads = threads,
-    sizes = if (fit@loss == "nb") sizes_of(dispersion_in(fit, "target")) else numeric()
+    sizes = if (has_dispersions(fit@loss)) sizes_of(dispersion_in(fit, "target")) else numeric(),
+    zi = if (fit@loss == "zinb") fit@misc$zi else "feature",
+    # cells have their own, which are found with their coefficients
+    dropout = if (fit@loss == "zinb" && fit@misc$zi == "feature") as.double(dropout_in(fit, "target")) else numeric(),
+    dropout_background = numeric()
   )
   session <- core_call(rs_project_new(x, w, settings), call)
   finished <- drive(

@@ -45,7 +45,7 @@
 #' found
 #' plot(found)
 #' @export
-select_k_target <- function(target, background, k, k_target = NULL, loss = c("mse", "poisson", "nb"), tolerance = 0.002, masks = 2, most = 1000,
+select_k_target <- function(target, background, k, k_target = NULL, loss = c("mse", "poisson", "nb", "zinb"), tolerance = 0.002, masks = 2, most = 1000,
                             maxit = 30, threads = NULL, verbose = NULL, seed = 1, mask = NULL, weights = NULL) {
   call <- rlang::current_env()
   check_both_sets(if (!missing(target)) target, if (!missing(background)) background, "target-only factors need", call)

@@ -50,7 +50,7 @@
 #' ranks
 #' plot(ranks)
 #' @export
-select_rank <- function(target, background = NULL, k = 2:20, k_target = 0, loss = c("mse", "poisson", "nb"), masks = 3, most = 2000,
+select_rank <- function(target, background = NULL, k = 2:20, k_target = 0, loss = c("mse", "poisson", "nb", "zinb"), masks = 3, most = 2000,
                         maxit = 100, threads = NULL, verbose = NULL, seed = 1, mask = NULL, weights = NULL) {
   call <- rlang::current_env()
   sets <- read_sets(target, background, call, mask = mask, weights = weights)

@@ -1,17 +1,3 @@
-# Counts of planted programs that vary more than Poisson's: sizes 0.5 to 8, the same for target and background.
-dispersed_sim <- function(n_target = 400, n_background = 150) {
-  sim <- simulate_contrast(60, n_target, n_background, k_shared = 2, k_target = 1, share = 0.3, depth = 300, seed = 1)
-  withr::local_seed(1)
-  size <- rep_len(c(0.5, 1, 2, 4, 8), 60)
-  draw <- function(h) {
-    mu <- sim$w %*% h
-    counts <- Matrix::Matrix(stats::rnbinom(length(mu), size = size, mu = mu), nrow(mu), sparse = TRUE)
-    dimnames(counts) <- list(rownames(sim$target), colnames(h))
-    methods::as(counts, "CsparseMatrix")
-  }
-  list(target = draw(sim$h), background = draw(sim$h_background), size = size, w = sim$w)
-}
-
 test_that("dispersions are estimated, named, and near those that counts were drawn with", {
   sim <- dispersed_sim(1500)
   fit <- bcnmf(sim$target, k = 3, loss = "nb", seed = 1)

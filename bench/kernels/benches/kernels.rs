@@ -195,7 +195,9 @@ impl<T: Real, const K: usize> Run<'_, T, K> {
         for (j, cell) in self.setting.cells() {
             let mut h = [T::zero(); K];
             h.copy_from_slice(width.row(&self.setting.h, j));
-            divergence += loss.h_step(simd, width, basis, cell, &mut h, &control);
+            divergence += loss
+                .h_step(simd, width, basis, cell, &mut h, &control)
+                .divergence;
             black_box(&h);
         }
         divergence

@@ -2,7 +2,7 @@
 
 use crate::{Result, refuse};
 use bcnmf_core::LossKind;
-use bcnmf_core::fit::Penalty;
+use bcnmf_core::fit::{Dropout, Penalty, Per};
 use extendr_api::prelude::*;
 
 /// Arguments that the R code has checked already; what is wrong here is a defect there.
@@ -56,6 +56,23 @@ impl Arguments {
 
     pub fn loss(&self) -> Result<LossKind> {
         LossKind::from_name(&self.text("loss")?).map_err(refuse)
+    }
+
+    /// `zi`: what has a probability of dropout; `dropout` and `dropout_background`: where these start, or empty.
+    pub fn dropout(&self) -> Result<Dropout> {
+        let per = match self.text("zi")?.as_str() {
+            "feature" => Per::Feature,
+            "cell" => Per::Cell,
+            other => return Err(refuse(format!("internal argument zi is {other}"))),
+        };
+        Ok(Dropout {
+            per,
+            fixed: false,
+            probability: [
+                self.numbers("dropout")?,
+                self.numbers("dropout_background")?,
+            ],
+        })
     }
 
     /// Penalties on w and h from the pairs `L1` and `L2`.

@@ -78,6 +78,7 @@ fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
         ambient: arguments.number("ambient")?,
         dispersion: dispersion(&arguments)?,
         batches: batches(&arguments)?,
+        dropout: arguments.dropout()?,
         hold_out: hold_out(&arguments)?,
         revive: true,
     };
@@ -162,6 +163,7 @@ fn rs_fit_result(session: ExternalPtr<Session>) -> Result<List> {
         d_background = model.d_background,
         target_only = model.target_only,
         sizes = List::from_values(with_fit!(&session.fit, fit => fit.sizes())),
+        dropout = List::from_values(with_fit!(&session.fit, fit => fit.dropout())),
         best = best.map_or(1, |best| best as i32 + 1),
         outcomes = List::from_values(outcomes.iter().map(outcome))
     ))

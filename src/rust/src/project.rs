@@ -38,6 +38,7 @@ fn rs_project_new(newdata: Robj, w: Robj, arguments: List) -> Result<Robj> {
         h_penalty,
         size,
         sizes: arguments.numbers("sizes")?,
+        dropout: arguments.dropout()?,
         weights: data.features,
         size_factors: data.size_factors,
     };

@@ -2,7 +2,7 @@
 
 use crate::backend::Compute;
 use crate::group::Each;
-use crate::loss::{ln_f32, ln_f64};
+use crate::loss::{exp_f32, exp_f64, ln_f32, ln_f64};
 use ndarray::LinalgScalar;
 use num_traits::{Float, NumAssign};
 use pulp::Simd;
@@ -37,6 +37,8 @@ pub trait Real:
     fn wide(self) -> f64;
     /// Natural logarithm of a positive number, in operations that can be done side by side.
     fn fast_ln(self) -> Self;
+    /// Exponential, in operations that can be done side by side.
+    fn fast_exp(self) -> Self;
     /// A padded vector as registers.
     fn registers<S: Simd>(vector: &[Self]) -> &[Self::Register<S>];
     /// A padded vector as registers to write.
@@ -67,7 +69,7 @@ pub trait Real:
 /// The register operations of one precision, by pulp's names and ours.
 macro_rules! registers {
     ($register:ident, $splat:ident, $multiply_add:ident, $add:ident, $div:ident,
-     $less:ident, $select:ident, $sum:ident, $sum_avx2:ident, $ln:ident) => {
+     $less:ident, $select:ident, $sum:ident, $sum_avx2:ident, $ln:ident, $exp:ident) => {
         type Register<S: Simd> = S::$register;
         #[inline(always)]
         fn registers<S: Simd>(vector: &[Self]) -> &[S::$register] {
@@ -117,6 +119,10 @@ macro_rules! registers {
         fn fast_ln(self) -> Self {
             $ln(self)
         }
+        #[inline(always)]
+        fn fast_exp(self) -> Self {
+            $exp(self)
+        }
     };
 }
 
@@ -135,7 +141,8 @@ impl Real for f32 {
         select_f32s,
         reduce_sum_f32s,
         sum_f32,
-        ln_f32
+        ln_f32,
+        exp_f32
     );
     #[inline(always)]
     fn of(value: f64) -> f32 {
@@ -162,7 +169,8 @@ impl Real for f64 {
         select_f64s,
         reduce_sum_f64s,
         sum_f64,
-        ln_f64
+        ln_f64,
+        exp_f64
     );
     #[inline(always)]
     fn of(value: f64) -> f64 {

@@ -22,6 +22,9 @@ pub struct WStats<T> {
     pub masked: Vec<f64>,
     /// Of each feature, first and second derivative of the log-likelihood by the logarithm of its size. Empty when they are not wanted.
     pub sizes: Vec<[f64; 2]>,
+    /// Of each feature, where features have odds of dropout (zinb): how many of its entries are lost, the sum of `u (1 − u)` over zeros, that of the second derivatives of the
+    /// log-likelihood by the logarithms of size and odds, and how many entries it has. With `sizes`, or empty.
+    pub dropout: Vec<[f64; 4]>,
 }
 
 impl<T: Real> WStats<T> {
@@ -36,6 +39,7 @@ impl<T: Real> WStats<T> {
             masked: vec![0.0; if masked { denominator } else { 0 }],
             own: vec![T::zero(); own * factors],
             sizes: vec![[0.0; 2]; sizes],
+            dropout: vec![[0.0; 4]; if loss == LossKind::Zinb { rows } else { 0 }],
         }
     }
 
@@ -44,12 +48,9 @@ impl<T: Real> WStats<T> {
         let rates = [keep, take].map(T::of);
         blend(&mut self.numerator, rates, others, |other| &other.numerator);
         blend(&mut self.own, rates, others, |other| &other.own);
-        for (at, sums) in self.sizes.iter_mut().enumerate() {
-            for (part, sum) in sums.iter_mut().enumerate() {
-                let others = others.iter().map(|other| other.sizes[at][part]);
-                *sum = keep * *sum + take * others.sum::<f64>();
-            }
-        }
+        let rates = [keep, take];
+        blend_each(&mut self.sizes, rates, others, |other| &other.sizes);
+        blend_each(&mut self.dropout, rates, others, |other| &other.dropout);
         let shared = self.denominator.iter_mut().chain(&mut self.masked);
         shared.for_each(|sum| *sum *= keep);
         for other in others {
@@ -134,6 +135,7 @@ impl<T: Real> WStats<T> {
         self.masked.fill(0.0);
         self.own.fill(T::zero());
         self.sizes.fill([0.0; 2]);
+        self.dropout.fill([0.0; 4]);
     }
 }
 
@@ -155,4 +157,19 @@ fn blend<T: Real>(
                     .for_each(|(sum, &part)| *sum += take * part);
             }
         });
+}
+
+/// The same of a few sums for each feature.
+fn blend_each<T, const N: usize>(
+    sums: &mut [[f64; N]],
+    [keep, take]: [f64; 2],
+    others: &[&WStats<T>],
+    of: impl Fn(&WStats<T>) -> &[[f64; N]],
+) {
+    for (at, sums) in sums.iter_mut().enumerate() {
+        for (part, sum) in sums.iter_mut().enumerate() {
+            let others = others.iter().map(|other| of(other)[at][part]);
+            *sum = keep * *sum + take * others.sum::<f64>();
+        }
+    }
 }

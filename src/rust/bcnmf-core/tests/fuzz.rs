@@ -4,8 +4,8 @@ mod common;
 
 use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{
-    Batches, By, Contrast, Dispersion, Factors, FitParams, Model, Penalty, Projection,
-    ProjectionParams, Record, Restarts, Scaling, Size, Steps, Update,
+    Batches, By, Contrast, Dispersion, Dropout, Factors, FitParams, Model, Penalty, Per,
+    Projection, ProjectionParams, Record, Restarts, Scaling, Size, Steps, Update,
 };
 use bcnmf_core::matrix::{Csc, HoldOut, Missing};
 use bcnmf_core::real::Real;
@@ -108,6 +108,18 @@ struct Wish {
     contrast: Contrast,
 }
 
+fn dropouts() -> impl Strategy<Value = Dropout> {
+    let per = prop_oneof![Just(Per::Feature), Just(Per::Cell)];
+    let probability =
+        || prop_oneof![3 => Just(0.5), 1 => Just(0.0), 1 => Just(1.0 - 1e-16), 1 => parameter()];
+    let set = move || prop_oneof![2 => Just(Vec::new()), 1 => vec(probability(), 0..7)];
+    (per, any::<bool>(), set(), set()).prop_map(|(per, fixed, x, y)| Dropout {
+        per,
+        fixed,
+        probability: [x, y],
+    })
+}
+
 fn wishes() -> impl Strategy<Value = Wish> {
     let contrast = prop_oneof![
         4 => parameter().prop_map(Contrast::Alpha),
@@ -138,6 +150,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
             shared,
             size: [x, y],
         });
+    let dropout = dropouts();
     let hold_out = proptest::option::of(held.prop_map(|(seed, part)| HoldOut { seed, part }));
     (
         losses(),
@@ -147,7 +160,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
         penalties(),
         scaling(),
         stop,
-        (ambient, dispersion, batches, hold_out),
+        (ambient, dispersion, dropout, batches, hold_out),
     )
         .prop_map(
             |(
@@ -158,7 +171,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
                 (w_penalty, h_penalty),
                 scaling,
                 (tol, maxit, (h, first, w)),
-                (ambient, dispersion, batches, hold_out),
+                (ambient, dispersion, dropout, batches, hold_out),
             )| Wish {
                 params: FitParams {
                     k,
@@ -173,6 +186,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
                     steps: Steps { h, first, w },
                     ambient,
                     dispersion,
+                    dropout,
                     batches,
                     hold_out,
                     revive: true,
@@ -348,12 +362,12 @@ proptest! {
         (_, h_penalty) in penalties(),
         tol in parameter(),
         (features, cells, total) in (0..3usize, 0..3usize, parameter()),
-        sizes in vec(parameter(), 0..7),
+        (sizes, dropout) in (vec(parameter(), 0..7), dropouts()),
         (weights, size_factors) in (vec(parameter(), 0..7), vec(parameter(), 0..7)),
         single: bool,
     ) {
         let size = Size { features, cells, k, total };
-        let params = ProjectionParams { loss, maxit: 20, tol, h_penalty, size, sizes, weights, size_factors };
+        let params = ProjectionParams { loss, maxit: 20, tol, h_penalty, size, sizes, dropout, weights, size_factors };
         let w = &w[..x.nrows() * k];
         let one = pool(1).expect("one thread");
         let h = if single {

@@ -66,7 +66,12 @@ proptest! {
 /// Planted programs predict what they were not fitted to; noise fitted with too many factors does not.
 #[test]
 fn held_out_entries_tell_the_rank() {
-    for loss in [LossKind::Mse, LossKind::Poisson, LossKind::Nb] {
+    for loss in [
+        LossKind::Mse,
+        LossKind::Poisson,
+        LossKind::Nb,
+        LossKind::Zinb,
+    ] {
         let (w, h) = (random(60, 3, 0.4, 1), random(3, 250, 0.6, 2));
         let mean = 4.0 * w.dot(&h) + 1e-9;
         let mut rng = ChaCha8Rng::seed_from_u64(3);
@@ -101,7 +106,12 @@ fn held_out_entries_tell_the_rank() {
 /// Half of the entries is enough to find planted programs.
 #[test]
 fn planted_programs_are_found_in_half_of_the_entries() {
-    for loss in [LossKind::Mse, LossKind::Poisson, LossKind::Nb] {
+    for loss in [
+        LossKind::Mse,
+        LossKind::Poisson,
+        LossKind::Nb,
+        LossKind::Zinb,
+    ] {
         let (w, h) = (random(50, 3, 0.3, 4), random(3, 200, 0.5, 5));
         let data = Data::new(common::fortran(&w.dot(&h)), None);
         let params = FitParams {
@@ -120,7 +130,12 @@ fn planted_programs_are_found_in_half_of_the_entries() {
 /// With a part so small that nothing is held out, the sums are those of all entries.
 #[test]
 fn holding_nothing_out_changes_nothing() {
-    for loss in [LossKind::Mse, LossKind::Poisson, LossKind::Nb] {
+    for loss in [
+        LossKind::Mse,
+        LossKind::Poisson,
+        LossKind::Nb,
+        LossKind::Zinb,
+    ] {
         let data = Data::new(random(20, 30, 0.5, 1), Some(random(20, 10, 0.5, 2)));
         let all = FitParams {
             weight: 0.5,

@@ -57,6 +57,10 @@ pub struct Job<'j, T> {
     pub weights: [&'j [f64]; 2],
     /// Their size factors, by which penalties on what they are multiplied with are divided; empty for 1.
     pub size_factors: [&'j [f64]; 2],
+    /// Logarithms of the odds that counts of the cells of target and background are lost; empty where cells have none.
+    pub log_odds: [&'j [T]; 2],
+    /// Whether they move with the cells' coefficients.
+    pub moves_odds: bool,
     /// Entries that do not count, besides those that are missing.
     pub hold_out: Option<HoldOut>,
     /// Of target and background, where entries are held out.
@@ -75,6 +79,8 @@ struct Stripe<T> {
     next: usize,
     stats: WStats<T>,
     sums: Sums,
+    /// The logarithms of the cells' odds of dropout after their H steps; empty where they have none.
+    log_odds: Vec<T>,
 }
 
 /// What a pass measures: of the coefficients that came in, not of those that go out.
@@ -156,6 +162,7 @@ impl<T: Real> Pass<T> {
                 cells,
                 stats: WStats::new(loss, rows, factors, masked),
                 sums: Sums::default(),
+                log_odds: Vec::new(),
             }));
         }
         pass
@@ -231,6 +238,12 @@ impl<T: Real> Pass<T> {
             })
     }
 
+    /// The logarithms of the odds of dropout of one set's cells after the pass, place by place; none where cells have no odds.
+    pub fn log_odds(&self, set: Set) -> impl Iterator<Item = T> {
+        let stripes = self.stripes.iter().filter(move |s| s.set == set);
+        stripes.flat_map(|s| s.log_odds.iter().copied())
+    }
+
     /// The records of one set, in a fixed order.
     pub fn records(&self, set: Set) -> Vec<&WStats<T>> {
         self.stripes
@@ -258,6 +271,12 @@ impl<T: Real> Stripe<T> {
         mut must: bool,
     ) {
         let mut buffer = CellBuffer::default();
+        let odds = if job.log_odds[self.set as usize].is_empty() {
+            0
+        } else {
+            self.cells.len()
+        };
+        self.log_odds.resize(odds, T::zero());
         let most = with_loss!(job.loss, loss => cells_per_look(loss));
         while self.next < self.cells.end && (must || Instant::now() < deadline) {
             must = false;
@@ -266,6 +285,8 @@ impl<T: Real> Stripe<T> {
                 ..(cells.end - self.cells.start) * job.factors;
             self.next = cells.end;
             let (h, h_next) = (&h[stored.clone()], &mut h_next[stored]);
+            let seen = cells.start - self.cells.start..cells.end - self.cells.start;
+            let log_odds_next = self.log_odds.get_mut(seen).unwrap_or_default();
             let (set, stats, sums) = (self.set, &mut self.stats, &mut self.sums);
             T::compute(Work {
                 job,
@@ -275,6 +296,7 @@ impl<T: Real> Stripe<T> {
                 buffer: &mut buffer,
                 h,
                 h_next,
+                log_odds_next,
                 stats,
                 sums,
             });

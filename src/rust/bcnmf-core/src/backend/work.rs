@@ -1,7 +1,8 @@
 //! What is done with a cell, compiled for every instruction set and common number of factors.
 
 use super::cpu::{Job, Set, Sums};
-use crate::loss::{ABREAST, Basis, Control, Loss, Tile, with_loss};
+use crate::loss::zinb::{log_odds, prior};
+use crate::loss::{ABREAST, Basis, Control, Loss, Tile, Zeros, ZerosRecord, with_loss};
 use crate::matrix::{Cell, CellBuffer, Matrix, Missing};
 use crate::real::Real;
 use crate::stats::WStats;
@@ -20,6 +21,8 @@ pub struct Work<'c, T> {
     /// Coefficients of these cells, and where they go.
     pub h: &'c [T],
     pub h_next: &'c mut [T],
+    /// Where the logarithms of these cells' odds of dropout go; empty where cells have none.
+    pub log_odds_next: &'c mut [T],
     pub stats: &'c mut WStats<T>,
     pub sums: &'c mut Sums,
 }
@@ -111,7 +114,8 @@ impl<T: Real> Work<'_, T> {
             self.sums.held_out += counts * loss.held_out(simd, width, basis, cell, h, yardstick);
             self.sums.n_held_out += cell.held.len();
         }
-        let divergence = counts * loss.h_step(simd, width, basis, cell, h, &control);
+        let before = loss.h_step(simd, width, basis, cell, h, &control);
+        let divergence = counts * before.divergence;
         // Rounding can leave less than nothing; `max` would turn NaN into 0 as well.
         self.sums.divergence += if divergence < 0.0 { 0.0 } else { divergence };
         if self.job.stats {
@@ -133,17 +137,27 @@ impl<T: Real> Work<'_, T> {
         let abreast = cells.next_multiple_of(ABREAST);
         let mut h = self.h.to_vec();
         h.resize(abreast * factors, T::zero());
+        let odds = if self.log_odds_next.is_empty() {
+            0
+        } else {
+            abreast
+        };
         let tile = &mut Tile {
             h,
             ambient: vec![T::zero(); abreast],
             weight: vec![T::zero(); abreast],
+            log_odds: vec![T::zero(); odds],
             masked: vec![Vec::new(); cells],
+            lost: vec![0.0; odds],
             factors,
-            rates: Vec::new(),
+            ..Tile::default()
         };
         for (at, place) in self.cells.clone().enumerate() {
             tile.ambient[at] = self.job.cell_ambient(self.set, place);
             tile.weight[at] = self.job.cell_weight(self.set, place);
+            if let Some(log_odds) = self.job.cell_log_odds(self.set, place) {
+                tile.log_odds[at] = log_odds;
+            }
         }
         if self.job.masks(self.matrix) {
             self.list_masked(&mut tile.masked);
@@ -151,7 +165,12 @@ impl<T: Real> Work<'_, T> {
         let mut denominators = vec![T::zero(); abreast * factors];
         let mut moves = vec![true; cells];
         for step in 0..control.steps.max(1) {
-            self.sums.divergence += loss.zeros(basis, tile, &mut denominators, step == 0);
+            self.sums.divergence += simd.vectorize(Zeros {
+                basis,
+                tile,
+                denominators: &mut denominators,
+                measures: step == 0,
+            });
             for (at, place) in self.cells.clone().enumerate() {
                 if !moves[at] {
                     continue;
@@ -163,12 +182,16 @@ impl<T: Real> Work<'_, T> {
                 };
                 let cell = Cell {
                     zeros: width.row(&denominators, at),
+                    log_odds: tile.log_odds.get(at).copied(),
                     ..self.job.gather(self.buffer, self.set, self.matrix, place)
                 };
                 let h = width.row_mut(&mut tile.h, at);
                 let counts = cell.weight.wide();
                 if step == 0 {
                     self.sums.penalty += counts * penalty(h, &control);
+                    if let Some(log_odds) = cell.log_odds {
+                        self.sums.penalty += counts * prior(log_odds.wide()) * self.job.scale;
+                    }
                     if self.job.excess {
                         self.sums.excess += counts * loss.excess(basis, cell);
                     }
@@ -179,28 +202,39 @@ impl<T: Real> Work<'_, T> {
                         self.sums.n_held_out += cell.held.len();
                     }
                 }
-                let mut before = width.zeros::<T>();
-                before.as_mut().copy_from_slice(h);
-                let divergence = loss.h_step(simd, width, basis, cell, h, &control);
+                let mut old = width.zeros::<T>();
+                old.as_mut().copy_from_slice(h);
+                let before = loss.h_step(simd, width, basis, cell, h, &control);
                 if step == 0 {
-                    self.sums.divergence += counts * divergence;
+                    self.sums.divergence += counts * before.divergence;
                 }
-                moves[at] = has_moved(before.as_ref(), h, control.tolerance);
+                moves[at] = has_moved(old.as_ref(), h, control.tolerance);
+                if odds > 0 && control.steps > 0 && self.job.moves_odds {
+                    let entries = basis.entries(cell, self.matrix.rows());
+                    tile.log_odds[at] = T::of(log_odds(tile.lost[at] - before.lost, entries));
+                }
             }
             if !moves.contains(&true) {
                 break;
             }
         }
         self.h_next.copy_from_slice(&tile.h[..cells * factors]);
+        let known = self.log_odds_next.len();
+        self.log_odds_next.copy_from_slice(&tile.log_odds[..known]);
         if !self.job.stats {
             return;
         }
-        loss.zeros_record(basis, tile, self.stats);
-        if self.job.sizes {
-            loss.zeros_sizes(basis, tile, self.stats);
-        }
+        simd.vectorize(ZerosRecord {
+            basis,
+            tile,
+            stats: self.stats,
+            sizes: self.job.sizes,
+        });
         for (at, place) in self.cells.clone().enumerate() {
-            let cell = self.job.gather(self.buffer, self.set, self.matrix, place);
+            let cell = Cell {
+                log_odds: tile.log_odds.get(at).copied(),
+                ..self.job.gather(self.buffer, self.set, self.matrix, place)
+            };
             let h = width.row(&tile.h, at);
             loss.w_stats(simd, width, basis, cell, h, self.stats);
             if self.job.sizes {
@@ -298,6 +332,12 @@ impl<T: Real> Job<'_, T> {
         } else {
             T::of(weights[self.cell_at(set, place)])
         }
+    }
+
+    #[inline(always)]
+    fn cell_log_odds(&self, set: Set, place: usize) -> Option<T> {
+        let log_odds = self.log_odds[set as usize];
+        log_odds.get(self.cell_at(set, place)).copied()
     }
 
     #[inline(always)]

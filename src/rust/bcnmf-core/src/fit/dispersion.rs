@@ -1,9 +1,12 @@
-//! The features' sizes in a fit of negative binomial counts: where they start, when they move, and what hangs on them.
+//! The features' sizes in a fit of negative binomial counts, and their odds of dropout where these are zero-inflated: where they start, when they move, and what
+//! hangs on them.
 
+use super::dropout::{Odds, joint_step};
 use super::params::{FitParams, Update, within};
-use super::{By, Dispersion, Problem};
+use super::{By, Dispersion, Dropout, Per, Problem};
 use crate::Result;
-use crate::loss::Dispersed;
+use crate::loss::{Dispersed, LossKind};
+use crate::matrix::Matrix;
 use crate::real::Real;
 use crate::stats::WStats;
 
@@ -33,11 +36,19 @@ pub(super) struct Sizes<T> {
     /// Of one set that stands for both, or of target and background.
     sets: Vec<Set<T>>,
     unit: f64,
+    /// How often features count in what they share; empty where all count once.
+    feature_weight: Vec<f64>,
     /// What the background counts where both sets have the same sizes: as in what W has to explain.
     weight: f64,
     /// Whether a feature whose size reaches the end becomes Poisson: not where records outlive a sweep, which are of the features
-    /// that were dispersed then.
+    /// that were dispersed then, nor where zeros are looked at for dropout anyway.
     limit: bool,
+    /// Whether derivatives are recorded in every sweep.
+    always: bool,
+    /// Of dropout, with zero-inflated counts.
+    odds: Option<Odds<T>>,
+    /// Features, or target and background cells, that have odds.
+    with_odds: Vec<usize>,
     /// Sweeps to take before sizes are estimated from scratch.
     head: Option<usize>,
     /// Sweeps before they began to move, and estimates since.
@@ -85,33 +96,69 @@ impl<T: Real> Sizes<T> {
             given[..sets].to_vec()
         };
         start.iter().try_for_each(|size| check(size, rows))?;
-        let mut sizes = Self::from(start, dispersion, unit);
+        let dropout = (params.loss == LossKind::Zinb).then(|| params.dropout.clone());
+        let with_odds = match params.dropout.per {
+            Per::Feature => vec![rows; sets],
+            Per::Cell => problem
+                .sets()
+                .into_iter()
+                .flatten()
+                .map(Matrix::columns)
+                .collect(),
+        };
+        let mut sizes = Self::from(start, dispersion, dropout, with_odds, unit)?;
         sizes.weight = params.weight.max(0.0);
-        sizes.limit = params
+        sizes.feature_weight.clone_from(&problem.weights.features);
+        let online = params
             .batches
-            .is_none_or(|batches| batches.update == Update::Pass);
+            .is_some_and(|batches| batches.update == Update::Batch);
+        sizes.limit &= !online;
+        sizes.always |= online;
         if scratch {
             let head = if fresh { HEAD.min(params.maxit / 3) } else { 0 };
-            sizes.head = Some(if sizes.limit { head } else { 0 });
+            sizes.head = Some(if online { 0 } else { head });
             sizes.begin(0);
+        } else {
+            sizes.begin_odds();
         }
         Ok(sizes)
     }
 
-    /// Sizes that are given for good.
+    /// Sizes that are given for good, and dropout of so many features or cells.
     ///
     /// # Errors
-    /// If they are not above 0, or not one a feature.
-    pub fn fixed(size: Vec<f64>, rows: usize, unit: f64) -> Result<Self> {
+    /// If sizes are not above 0, or not one a feature; wrong probabilities.
+    pub fn fixed(
+        size: Vec<f64>,
+        dropout: Option<Dropout>,
+        [rows, cells]: [usize; 2],
+        unit: f64,
+    ) -> Result<Self> {
         check(&size, rows)?;
         let dispersion = Dispersion {
             by: By::Fixed,
             ..Dispersion::default()
         };
-        Ok(Self::from(vec![size], dispersion, unit))
+        let per = dropout.as_ref().map_or(Per::Feature, |dropout| dropout.per);
+        let with_odds = match per {
+            Per::Feature => vec![rows],
+            Per::Cell => vec![cells],
+        };
+        let mut sizes = Self::from(vec![size], dispersion, dropout, with_odds, unit)?;
+        sizes.begin_odds();
+        Ok(sizes)
     }
 
-    fn from(start: Vec<Vec<f64>>, dispersion: Dispersion, unit: f64) -> Self {
+    fn from(
+        start: Vec<Vec<f64>>,
+        dispersion: Dispersion,
+        dropout: Option<Dropout>,
+        with_odds: Vec<usize>,
+        unit: f64,
+    ) -> Result<Self> {
+        let odds = dropout
+            .map(|dropout| Odds::new(dropout, &with_odds))
+            .transpose()?;
         let sets = start.into_iter().map(|size| Set {
             size,
             ..Set::default()
@@ -119,12 +166,24 @@ impl<T: Real> Sizes<T> {
         let mut sizes = Sizes {
             sets: sets.collect(),
             unit,
-            limit: true,
+            limit: odds.is_none(),
+            // Expectation-maximisation, which takes its time.
+            always: dispersion.by == By::Fixed
+                && odds.as_ref().is_some_and(|odds| odds.per() == Per::Feature),
+            odds,
+            with_odds,
             dispersion,
             ..Sizes::default()
         };
         sizes.settle();
-        sizes
+        Ok(sizes)
+    }
+
+    fn begin_odds(&mut self) {
+        if let Some(odds) = &mut self.odds {
+            odds.begin(&self.with_odds);
+            self.settle();
+        }
     }
 
     fn moves(&self) -> bool {
@@ -135,12 +194,31 @@ impl<T: Real> Sizes<T> {
     pub fn wants(&self, sweeps: usize) -> bool {
         let since = sweeps.saturating_sub(self.begun);
         let time = since.is_multiple_of(EVERY) || !self.settled();
-        self.moves() && self.head.is_none() && (time || !self.limit)
+        let by_feature = self.odds.as_ref().filter(|odds| odds.per() == Per::Feature);
+        let moves = self.moves() || by_feature.is_some_and(Odds::moves);
+        moves && self.head.is_none() && (time || self.always)
     }
 
     /// Whether a fit may end.
     pub fn settled(&self) -> bool {
-        !self.moves() || (self.estimates > 1 && self.moved <= RESTLESS)
+        let odds = self.odds.as_ref().is_none_or(Odds::settled);
+        odds && (!self.moves() || (self.estimates > 1 && self.moved <= RESTLESS))
+    }
+
+    /// The odds of dropout; `None` with losses that have none.
+    pub fn odds(&self) -> Option<&Odds<T>> {
+        self.odds.as_ref()
+    }
+
+    /// Their logarithms for the cells of target and background; empty where cells have none.
+    pub fn odds_of_cells(&self) -> [&[T]; 2] {
+        let odds = self.odds.as_ref();
+        [0, 1].map(|set| odds.map_or(&[][..], |odds| odds.of(Per::Cell, set)))
+    }
+
+    /// The same, to be moved.
+    pub fn odds_mut(&mut self) -> Option<&mut Odds<T>> {
+        self.odds.as_mut()
     }
 
     /// What is to be taken off the divergences, if it is known.
@@ -159,7 +237,16 @@ impl<T: Real> Sizes<T> {
 
     /// The sizes in the data's own units, of target and background where these differ.
     pub fn sizes(&self) -> Vec<Vec<f64>> {
-        self.sets.iter().map(|set| set.size.clone()).collect()
+        // Where zeros are looked at anyway, what is taken for Poisson has a finite size.
+        let told = |size: &f64| {
+            if *size >= SIZES[1] {
+                f64::INFINITY
+            } else {
+                *size
+            }
+        };
+        let of = |set: &Set<T>| set.size.iter().map(told).collect();
+        self.sets.iter().map(of).collect()
     }
 
     /// The scaled sizes of each set; empty with other losses.
@@ -169,7 +256,7 @@ impl<T: Real> Sizes<T> {
 
     /// What a pass needs of each set.
     pub fn view(&self) -> [Dispersed<'_, T>; 2] {
-        [0, 1].map(|set| match self.of(set) {
+        [0, 1].map(|at| match self.of(at) {
             None => Dispersed::default(),
             Some(set) => Dispersed {
                 size: &set.scaled,
@@ -177,6 +264,10 @@ impl<T: Real> Sizes<T> {
                 rows: &set.rows,
                 sums: &set.sums,
                 ambient: set.ambient,
+                log_odds: self
+                    .odds
+                    .as_ref()
+                    .map_or(&[], |odds| odds.of(Per::Feature, at)),
                 unit: self.unit,
             },
         })
@@ -218,46 +309,66 @@ impl<T: Real> Sizes<T> {
             self.excess = None;
             self.begun = sweeps;
             self.settle();
+            // Zeros that dropout explains are no dispersion.
+            self.begin_odds();
         }
     }
 
-    /// One step of Newton's method for each size, from the derivatives of the log-likelihood by its logarithm that the
+    /// One step of Newton's method for each size, and odds of dropout with it, from the derivatives of the log-likelihood by their logarithms that the
     /// records have summed.
     pub fn estimate(&mut self, records: [&[&WStats<T>]; 2]) {
-        let sum = |set: usize, i: usize| {
-            let parts = records[set].iter().map(|record| record.sizes[i]);
-            parts.fold([0.0; 2], |sum, part| add(sum, part, 1.0))
-        };
-        let shared = self.sets.len() == 1;
+        // A background counts where both sets have the same sizes.
+        let other = (self.sets.len() == 1 && self.weight > 0.0).then_some(self.weight);
+        let sizes = |at, i: usize| sum(records, at, other, |record| record.sizes[i]);
+        let dropout = |at, i: usize| sum(records, at, other, |record| record.dropout[i]);
+        let by = self.dispersion.by;
         let most = if self.estimates == 0 {
             f64::INFINITY
         } else {
             MOST
         };
+        let odds = self.odds.as_mut();
+        let mut odds = odds.filter(|odds| odds.per() == Per::Feature && odds.moves());
+        if let Some(odds) = &mut odds {
+            odds.begin_step();
+        }
         let (mut moved, mut number) = (0.0, 0);
         for (at, set) in self.sets.iter_mut().enumerate() {
-            let sums = |i: usize| {
-                if shared && self.weight > 0.0 {
-                    add(sum(0, i), sum(1, i), self.weight)
-                } else {
-                    sum(at, i)
-                }
-            };
-            let global = (self.dispersion.by == By::Global).then(|| {
-                let each = set.features.iter().map(|&i| sums(i as usize));
-                newton(each.fold([0.0; 2], |a, b| add(a, b, 1.0)), most)
+            let global = (by == By::Global).then(|| {
+                let features = set.features.iter().map(|&i| i as usize);
+                let weight = |i: usize| self.feature_weight.get(i).map_or(1.0, |weight| *weight);
+                let sums = features.fold([0.0; 2], |sum, i| add(sum, sizes(at, i), weight(i)));
+                newton(sums, most)
             });
             for &i in &set.features {
-                let step = global.unwrap_or_else(|| newton(sums(i as usize), most));
-                set.size[i as usize] *= step.exp();
+                let i = i as usize;
+                let mut joint = None;
+                if let Some(odds) = &mut odds {
+                    let sums = dropout(at, i);
+                    if by == By::Feature && self.estimates > 0 {
+                        joint = joint_step(sizes(at, i), odds.slopes(at, i, sums), sums[2], MOST);
+                    }
+                    let climbs = by == By::Feature;
+                    odds.step(at, i, sums, joint.map(|[_, step]| step), climbs);
+                }
+                let step = match by {
+                    By::Fixed => continue,
+                    By::Global => global.unwrap_or_default(),
+                    By::Feature => {
+                        joint.map_or_else(|| newton(sizes(at, i), most), |[step, _]| step)
+                    }
+                };
+                set.size[i] *= step.exp();
                 moved += step.abs().min(MOST);
                 number += 1;
             }
         }
         self.estimates += 1;
         self.moved = moved / f64::from(number.max(1));
-        self.excess = None;
-        self.settle();
+        if by != By::Fixed {
+            self.excess = None;
+            self.settle();
+        }
     }
 
     /// Brings the sizes into their range, and what hangs on them up to date.
@@ -267,15 +378,21 @@ impl<T: Real> Sizes<T> {
             for size in &mut set.size {
                 if self.limit && *size >= most {
                     *size = f64::INFINITY;
-                } else if size.is_finite() {
+                } else if size.is_finite() || self.odds.as_ref().is_some_and(Odds::begun) {
                     *size = size.clamp(least, most);
                 }
             }
-            set.scaled = set
-                .size
-                .iter()
-                .map(|size| T::of(size / self.unit))
-                .collect();
+            // In tiny units sizes are huge, and have to stay finite: features are Poisson long before.
+            let huge = T::CEILING.wide().powi(2);
+            let scaled = |size: &f64| {
+                let scaled = size / self.unit;
+                T::of(if size.is_finite() {
+                    scaled.min(huge)
+                } else {
+                    scaled
+                })
+            };
+            set.scaled = set.size.iter().map(scaled).collect();
             let dispersed = set
                 .size
                 .iter()
@@ -286,8 +403,26 @@ impl<T: Real> Sizes<T> {
     }
 }
 
-fn add(a: [f64; 2], b: [f64; 2], weight: f64) -> [f64; 2] {
-    [a[0] + weight * b[0], a[1] + weight * b[1]]
+fn add<const N: usize>(mut a: [f64; N], b: [f64; N], weight: f64) -> [f64; N] {
+    a.iter_mut().zip(b).for_each(|(a, b)| *a += weight * b);
+    a
+}
+
+/// The sum of a part over the records of a set, and over those of the background, where it counts, by its weight.
+fn sum<T, const N: usize>(
+    records: [&[&WStats<T>]; 2],
+    set: usize,
+    other: Option<f64>,
+    of: impl Fn(&WStats<T>) -> [f64; N],
+) -> [f64; N] {
+    let all = |set: usize| {
+        let parts = records[set].iter().map(|record| of(record));
+        parts.fold([0.0; N], |sum, part| add(sum, part, 1.0))
+    };
+    match other {
+        Some(weight) => add(all(0), all(1), weight),
+        None => all(set),
+    }
 }
 
 fn check(size: &[f64], rows: usize) -> Result<()> {

@@ -2,6 +2,7 @@
 //! share with them: a fit's state, its history, its end.
 
 use super::dispersion::Sizes;
+use super::dropout::Odds;
 use super::mini_batch::{MiniBatch, SETTLE};
 use super::params::{Update, within};
 use super::problem::rescale_cells;
@@ -10,7 +11,8 @@ use super::start::{drop_empty_features, in_range};
 use super::w_step::{WControl, scale_factors, w_step};
 use super::yardstick::Yardstick;
 use super::{
-    Factors, FitParams, HeldOut, Penalty, Problem, Record, Scaling, Start, correlation_distance,
+    Factors, FitParams, HeldOut, Penalty, Per, Problem, Record, Scaling, Start,
+    correlation_distance,
 };
 use crate::backend::{Job, Pass, Set, Sums};
 use crate::loss::{Basis, Control, Loss, SLACK, with_loss};
@@ -88,6 +90,17 @@ impl<T: Real> Ambient<T> {
             profile,
             cells: y.column_sums.iter().map(multiple).collect(),
         }
+    }
+}
+
+/// Takes the cells' odds of dropout that come out of a pass, for the cells in these orders.
+pub(super) fn take_odds<T: Real>(sizes: &mut Sizes<T>, pass: &Pass<T>, order: [Option<&[u32]>; 2]) {
+    let Some(odds) = sizes.odds_mut().filter(|odds| odds.per() == Per::Cell) else {
+        return;
+    };
+    odds.begin_step();
+    for (set, order) in Set::BOTH.into_iter().zip(order) {
+        odds.take_cells(set as usize, pass.log_odds(set), order);
     }
 }
 
@@ -247,6 +260,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
         }
         if self.phase == Phase::Settle {
             std::mem::swap(&mut self.h, &mut self.h_next);
+            take_odds(&mut self.sizes, &self.pass, [None; 2]);
             self.phase = Phase::Evaluate;
         } else {
             self.record(Set::BOTH.map(|set| self.pass.sums(set)));
@@ -255,6 +269,9 @@ impl<'a, T: Real> FullBatch<'a, T> {
                 let pass = std::mem::take(&mut self.pass);
                 let records = Set::BOTH.map(|set| pass.records(set));
                 self.finish_sweep([&records[0], &records[1]]);
+                if !self.failed {
+                    take_odds(&mut self.sizes, &pass, [None; 2]);
+                }
                 self.pass = pass;
             } else {
                 self.phase = Phase::Done;
@@ -322,6 +339,12 @@ impl<'a, T: Real> FullBatch<'a, T> {
         self.sizes.sizes()
     }
 
+    /// Probabilities of dropout with zinb: of features, for target and background where these differ, or of the cells of target and background; empty with other
+    /// losses, and before they are estimated.
+    pub fn dropout(&self) -> Vec<Vec<f64>> {
+        self.sizes.odds().map_or(Vec::new(), Odds::probabilities)
+    }
+
     fn run_pass(&mut self, deadline: Instant) -> bool {
         let mut pass = std::mem::take(&mut self.pass);
         let mut h_next = std::mem::take(&mut self.h_next);
@@ -367,6 +390,8 @@ impl<'a, T: Real> FullBatch<'a, T> {
             excess: self.sizes.excess().is_none(),
             weights: self.problem.weights.cells.each_ref().map(Vec::as_slice),
             size_factors: self.problem.size_factors.each_ref().map(Vec::as_slice),
+            log_odds: self.sizes.odds_of_cells(),
+            moves_odds: self.sizes.odds().is_some_and(Odds::moves),
             hold_out: self.params.hold_out,
             yardsticks: self.yardsticks.each_ref().map(Yardstick::view),
             ambient: &self.ambient.cells,
@@ -389,10 +414,13 @@ impl<'a, T: Real> FullBatch<'a, T> {
                 sums.divergence = 0.0;
             }
         }
-        let mut objective = x.divergence + factor * (x.penalty + self.w_penalty());
+        let weights = &self.problem.weights.features;
+        let odds = self.sizes.odds();
+        let prior = |set| odds.map_or(0.0, |odds| odds.prior(set, weights)) / self.unit;
+        let mut objective = x.divergence + factor * (x.penalty + self.w_penalty()) + prior(0);
         let mut background = f64::NAN;
         if self.problem.background.is_some() {
-            objective += self.params.weight * (y.divergence + factor * y.penalty);
+            objective += self.params.weight * (y.divergence + factor * y.penalty + prior(1));
             background = y.divergence * to_user;
         }
         // Infinity minus infinity: nothing can be said about this model.

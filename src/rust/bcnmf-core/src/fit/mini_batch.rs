@@ -11,7 +11,7 @@
 //! gradient and lasts as it is.
 
 use super::FullBatch;
-use super::full_batch::Phase;
+use super::full_batch::{Phase, take_odds};
 use super::params::{Batches, FitParams, Update};
 use super::start::{Start, in_range};
 use super::{Problem, correlation_distance};
@@ -251,6 +251,8 @@ impl<T: Real> FullBatch<'_, T> {
         let each = work.batches.update == Update::Batch;
         let sound = work.h_next.iter().all(|h| in_range(h, self.unit));
         if sound {
+            let [x, y] = work.cells();
+            take_odds(&mut self.sizes, &work.pass, [Some(x), Some(y)]);
             work.store(if each { &mut self.h } else { &mut self.h_next }, factors);
             work.add(&self.w, self.sizes.scaled(), self.params.loss, factors);
         }

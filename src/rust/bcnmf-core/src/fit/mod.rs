@@ -4,6 +4,7 @@
 //! budget, again and again, and may look at the model in between.
 
 mod dispersion;
+mod dropout;
 mod full_batch;
 mod mini_batch;
 mod model;
@@ -21,7 +22,8 @@ pub use dispersion::SIZES;
 pub use full_batch::FullBatch;
 pub use model::{Factors, HeldOut, Model, Record};
 pub use params::{
-    Batches, By, Contrast, Dispersion, FitParams, Penalty, Scaling, Size, Steps, Update,
+    Batches, By, Contrast, Dispersion, Dropout, FitParams, Penalty, Per, Scaling, Size, Steps,
+    Update,
 };
 pub use problem::{Problem, Weights};
 pub use project::{Projection, ProjectionParams};

@@ -37,7 +37,9 @@ impl Penalty {
         let mean = total / (m * n);
         let (w1, w2, h1, h2) = match loss {
             LossKind::Mse => (mean * total / k, total * total / (n * k * k), mean, 1.0 / m),
-            LossKind::Poisson | LossKind::Nb => (total / k, total * m / k, 1.0, n / total),
+            LossKind::Poisson | LossKind::Nb | LossKind::Zinb => {
+                (total / k, total * m / k, 1.0, n / total)
+            }
         };
         (
             Penalty {
@@ -135,7 +137,7 @@ impl Steps {
                 first: 10,
                 w: 1,
             },
-            LossKind::Nb => Steps {
+            LossKind::Nb | LossKind::Zinb => Steps {
                 h: 3,
                 first: 10,
                 w: 1,
@@ -185,6 +187,28 @@ impl Default for Dispersion {
     }
 }
 
+/// Dropout of zero-inflated counts: see [`crate::loss::zinb`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Dropout {
+    /// What has a probability of its own.
+    pub per: Per,
+    /// Whether probabilities that are given stay as they are.
+    pub fixed: bool,
+    /// Probabilities of target and background to start from, one for each feature or cell; empty to start with as many losses for all. Features that share their
+    /// sizes share these too, and the first ones count.
+    pub probability: [Vec<f64>; 2],
+}
+
+/// What has a probability of dropout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Per {
+    /// Each feature.
+    #[default]
+    Feature,
+    /// Each cell.
+    Cell,
+}
+
 /// What is estimated of the sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
@@ -223,8 +247,10 @@ pub struct FitParams {
     /// background's mean profile: what bounds the objective from below (see [`crate::loss::poisson`]).
     /// Without meaning where the background is explained, and with mse.
     pub ambient: f64,
-    /// Sizes of negative binomial counts; without meaning with other losses.
+    /// Sizes of negative binomial counts, zero-inflated or not; without meaning with other losses.
     pub dispersion: Dispersion,
+    /// Dropout of zero-inflated counts; without meaning with other losses.
+    pub dropout: Dropout,
     /// Mini-batches; `None` for the full batch. Then `maxit` counts passes over the data, and where W moves after
     /// every batch, `tol` is the part by which a pass must lower the objective for another one to follow.
     pub batches: Option<Batches>,
@@ -252,6 +278,7 @@ impl FitParams {
             steps: Steps::ONE,
             ambient: 0.0,
             dispersion: Dispersion::default(),
+            dropout: Dropout::default(),
             batches: None,
             hold_out: None,
             revive: false,

@@ -136,7 +136,7 @@ impl<'a> Problem<'a> {
     pub fn size_ratio(&self, loss: LossKind) -> f64 {
         let size = |s: &Summary| match loss {
             LossKind::Mse => s.weighted[1],
-            LossKind::Poisson | LossKind::Nb => s.weighted[0],
+            LossKind::Poisson | LossKind::Nb | LossKind::Zinb => s.weighted[0],
         };
         self.background_summary
             .as_ref()

@@ -1,13 +1,15 @@
 //! New cells on a fixed basis: H steps to convergence, cell by cell.
 
 use super::dispersion::Sizes;
+use super::dropout::Odds;
 use super::model::unpad;
 use super::params::within;
 use super::problem::{check_size_factors, check_weights, rescale_cells, unit};
 use super::start::{check_values, level, normalise_columns, pad, transpose};
-use super::{Driver, Penalty, Progress, Size};
+use super::{Driver, Dropout, Penalty, Progress, Size};
 use crate::Result;
-use crate::backend::{Job, Pass};
+use crate::backend::{Job, Pass, Set};
+use crate::loss::zinb::probability;
 use crate::loss::{Basis, Control, Loss, LossKind, SLACK, with_loss};
 use crate::matrix::Matrix;
 use crate::real::Real;
@@ -49,8 +51,10 @@ pub struct ProjectionParams {
     pub h_penalty: Penalty,
     /// … and what scaled it there.
     pub size: Size,
-    /// Sizes of the features with nb; empty with other losses.
+    /// Sizes of the features with nb and zinb; empty with other losses.
     pub sizes: Vec<f64>,
+    /// Dropout with zinb: of features for good, of the new cells where it starts from.
+    pub dropout: Dropout,
     /// How often the features count; empty where all count once.
     pub weights: Vec<f64>,
     /// What the cells' coefficients are multiplied by in their rates; empty for 1.
@@ -116,7 +120,9 @@ impl<'a, T: Real> Projection<'a, T> {
         let w_sums = normalise_columns(&mut w, k);
         let w: Vec<T> = pad(&w, k);
         let mut sizes = if params.loss.has_sizes() {
-            Sizes::fixed(params.sizes, data.rows(), unit)?
+            let dropout = (params.loss == LossKind::Zinb).then_some(params.dropout);
+            let shape = [data.rows(), data.columns()];
+            Sizes::fixed(params.sizes, dropout, shape, unit)?
         } else {
             Sizes::default()
         };
@@ -178,6 +184,14 @@ impl<'a, T: Real> Projection<'a, T> {
     }
 }
 
+impl<T: Real> Projection<'_, T> {
+    /// Probabilities of dropout of the new cells; empty where cells have none, and before the end.
+    pub fn dropout(&self) -> Vec<f64> {
+        let odds = self.pass.log_odds(Set::Target);
+        odds.map(|odds| probability(odds.wide())).collect()
+    }
+}
+
 impl<T: Real> Driver for Projection<'_, T> {
     fn advance(&mut self, budget: Duration) -> Progress {
         let deadline = Instant::now() + budget;
@@ -201,6 +215,8 @@ impl<T: Real> Driver for Projection<'_, T> {
             excess: false,
             weights: Default::default(),
             size_factors: [&self.size_factors, &[]],
+            log_odds: self.sizes.odds_of_cells(),
+            moves_odds: self.sizes.odds().is_some_and(Odds::moves),
             hold_out: None,
             yardsticks: Default::default(),
             ambient: &[],

@@ -153,6 +153,11 @@ impl<'a, T: Real> Restarts<'a, T> {
         self.kept().sizes
     }
 
+    /// Its probabilities of dropout with zinb: see [`FullBatch::dropout`].
+    pub fn dropout(&self) -> Vec<Vec<f64>> {
+        self.kept().dropout
+    }
+
     fn kept(&self) -> Kept {
         let in_work = || {
             let work = self.lanes.iter().filter_map(|lane| lane.work.as_ref());
@@ -237,6 +242,7 @@ impl<T: Real> Work<'_, T> {
             start: self.start,
             factors: self.fit.factors(),
             sizes: self.fit.sizes(),
+            dropout: self.fit.dropout(),
         }
     }
 
@@ -267,6 +273,7 @@ struct Kept {
     start: usize,
     factors: Factors,
     sizes: Vec<Vec<f64>>,
+    dropout: Vec<Vec<f64>>,
 }
 
 impl Ended {

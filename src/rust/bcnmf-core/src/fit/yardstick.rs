@@ -31,7 +31,7 @@ impl<T: Real> Yardstick<T> {
         let mean = null.iter().sum::<f64>() / null.len() as f64;
         let size = match loss {
             LossKind::Mse => set.sum_squares,
-            LossKind::Poisson | LossKind::Nb => set.sum,
+            LossKind::Poisson | LossKind::Nb | LossKind::Zinb => set.sum,
         };
         // All cells alike: no rounding error may pass for a loss.
         let least = 1e-9 * size / (null.len() * set.column_sums.len()) as f64;
@@ -70,7 +70,7 @@ fn mean_profile_losses(block: &impl Columns, set: &Summary, loss: LossKind) -> V
             share.iter().map(|p| p * p * squares).collect()
         }
         // Σ (p s − x) over the cells of a feature is 0.
-        LossKind::Poisson | LossKind::Nb => vec![0.0; share.len()],
+        LossKind::Poisson | LossKind::Nb | LossKind::Zinb => vec![0.0; share.len()],
     };
     let mut known = vec![set.column_sums.len(); share.len()];
     let mut absent = Vec::new();
@@ -79,7 +79,7 @@ fn mean_profile_losses(block: &impl Columns, set: &Summary, loss: LossKind) -> V
             let rate = share[i] * cell;
             sums[i] += match loss {
                 LossKind::Mse => x * (x - 2.0 * rate),
-                LossKind::Poisson | LossKind::Nb => x * (x / rate).ln(),
+                LossKind::Poisson | LossKind::Nb | LossKind::Zinb => x * (x / rate).ln(),
             };
         }
         absent.clear();

@@ -73,70 +73,9 @@ impl<T: Real> LogSum<T> {
     }
 }
 
-/// Natural logarithm of a positive number: the mantissa `m` is brought to `[√½, √2)`, and
-/// `log m = 2 artanh((m − 1)/(m + 1))` summed as its power series, as far as the precision is worth it. All in
-/// operations that every vector unit has; the smallest normal number stands for what is below it.
-macro_rules! natural_logarithm {
-    ($name:ident, $float:ty, $bits:ty, $stored:literal, $sqrt_half:literal, $terms:literal) => {
-        #[inline(always)]
-        pub(crate) fn $name(value: $float) -> $float {
-            const MANTISSA: $bits = (1 << $stored) - 1;
-            // Exponents are counted from √½, with a bias that keeps them positive.
-            const BIAS: $bits = 1 << (<$float>::MAX_EXP.trailing_zeros() + 1);
-            // Or-ing a smaller integer into this number adds it.
-            const ONE_BIT: $float = (1 as $bits << $stored) as $float;
-            let bits = value.max(<$float>::MIN_POSITIVE).to_bits();
-            let shifted = bits.wrapping_sub($sqrt_half).wrapping_add(BIAS << $stored);
-            let exponent = <$float>::from_bits((shifted >> $stored) | ONE_BIT.to_bits())
-                - (ONE_BIT + BIAS as $float);
-            let m = <$float>::from_bits((shifted & MANTISSA) + $sqrt_half);
-            let s = (m - 1.0) / (m + 1.0);
-            let z = s * s;
-            let mut series = 0.0;
-            for term in (0..$terms).rev() {
-                series = series * z + ((2 * term + 1) as $float).recip();
-            }
-            exponent * std::f64::consts::LN_2 as $float + 2.0 * s * series
-        }
-    };
-}
-natural_logarithm!(ln_f32, f32, u32, 23, 0x3f35_04f3, 5);
-natural_logarithm!(ln_f64, f64, u64, 52, 0x3fe6_a09e_667f_3bcd, 11);
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn agrees_with_the_standard_library(exponent in -1000.0..1000.0_f64, m in 0.5..2.0_f64) {
-            let value = exponent.exp2() * m;
-            prop_assert!((ln_f64(value) - value.ln()).abs() <= 4e-16 * value.ln().abs().max(1.0));
-            prop_assert!((ln_f64(m) - m.ln()).abs() <= 4e-16);
-            let value = (exponent / 8.0).exp2() as f32 * m as f32;
-            let exact = f64::from(value).ln();
-            prop_assert!((f64::from(ln_f32(value)) - exact).abs() <= 2e-7 * exact.abs().max(1.0));
-        }
-    }
-
-    #[test]
-    fn known_values() {
-        for value in [1.0, 2.0, 0.5, std::f64::consts::E, f64::MIN_POSITIVE, 1e300] {
-            assert!(
-                (ln_f64(value) - value.ln()).abs() <= 4e-16 * value.ln().abs().max(1.0),
-                "{value}"
-            );
-        }
-        for value in [f32::MIN_POSITIVE, f32::MAX, 1.0f32] {
-            let exact = f64::from(value).ln();
-            assert!(
-                (f64::from(ln_f32(value)) - exact).abs() <= 2e-7 * exact.abs(),
-                "{value}"
-            );
-        }
-        assert_eq!((ln_f32(1.0), ln_f64(1.0)), (0.0, 0.0));
-    }
 
     #[test]
     fn any_number_of_groups_is_summed() {

@@ -6,15 +6,19 @@
 //! in `W` are replaced by their tangents, and the linear parts with a negative sign move to the
 //! numerator (`w ≥ w₀ (1 + log(w/w₀))`).
 
+mod elementary;
 mod log_sum;
 pub mod mse;
 pub mod nb;
 pub mod poisson;
 mod rising;
+mod tile;
+pub mod zinb;
 
-pub(crate) use log_sum::{ln_f32, ln_f64};
-pub(crate) use nb::{ABREAST, TILE, is_dispersed};
-pub use nb::{Dispersed, Tile};
+pub(crate) use elementary::{exp_f32, exp_f64, ln_f32, ln_f64};
+pub use nb::Dispersed;
+pub(crate) use nb::is_dispersed;
+pub(crate) use tile::{ABREAST, TILE, Tile, Zeros, ZerosRecord};
 
 use crate::group::Each;
 use crate::matrix::Cell;
@@ -32,10 +36,12 @@ pub enum LossKind {
     Poisson,
     /// Negative binomial log-likelihood: overdispersed counts, see [`nb`].
     Nb,
+    /// Zero-inflated negative binomial log-likelihood: such counts of which some are lost, see [`zinb`].
+    Zinb,
 }
 
 impl LossKind {
-    /// The loss of that name ("mse", "poisson" or "nb").
+    /// The loss of that name ("mse", "poisson", "nb" or "zinb").
     ///
     /// # Errors
     /// If there is none of that name.
@@ -44,10 +50,11 @@ impl LossKind {
             "mse" => Ok(LossKind::Mse),
             "poisson" => Ok(LossKind::Poisson),
             "nb" => Ok(LossKind::Nb),
+            "zinb" => Ok(LossKind::Zinb),
             _ => Err(crate::Error::Parameter {
                 name: "loss",
                 value: format!("\"{name}\""),
-                range: "\"mse\", \"poisson\" or \"nb\"".into(),
+                range: "\"mse\", \"poisson\", \"nb\" or \"zinb\"".into(),
             }),
         }
     }
@@ -57,7 +64,7 @@ impl LossKind {
     pub(crate) fn penalty_factor(self) -> f64 {
         match self {
             LossKind::Mse => 2.0,
-            LossKind::Poisson | LossKind::Nb => 1.0,
+            LossKind::Poisson | LossKind::Nb | LossKind::Zinb => 1.0,
         }
     }
 
@@ -65,7 +72,7 @@ impl LossKind {
     pub(crate) fn to_user(self, unit: f64) -> f64 {
         match self {
             LossKind::Mse => unit * unit,
-            LossKind::Poisson | LossKind::Nb => unit,
+            LossKind::Poisson | LossKind::Nb | LossKind::Zinb => unit,
         }
     }
 
@@ -76,7 +83,7 @@ impl LossKind {
 
     /// Whether features have sizes.
     pub fn has_sizes(self) -> bool {
-        self == LossKind::Nb
+        matches!(self, LossKind::Nb | LossKind::Zinb)
     }
 }
 
@@ -92,7 +99,7 @@ macro_rules! with_loss {
                 let $loss = $crate::loss::poisson::Poisson;
                 $call
             }
-            $crate::loss::LossKind::Nb => {
+            $crate::loss::LossKind::Nb | $crate::loss::LossKind::Zinb => {
                 let $loss = $crate::loss::nb::Nb;
                 $call
             }
@@ -175,20 +182,36 @@ pub struct Yardstick<'w, T> {
     pub weight: &'w [T],
 }
 
+/// What a cell had before its H steps.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Before {
+    /// Its divergence.
+    pub divergence: f64,
+    /// How many of its counts would be lost if they were zeros, each as often as its feature counts: what a tile has too much in [`Tile::lost`].
+    pub lost: f64,
+}
+
+impl From<f64> for Before {
+    fn from(divergence: f64) -> Self {
+        Before {
+            divergence,
+            lost: 0.0,
+        }
+    }
+}
+
 /// One loss: a cell's data and a basis give updated coefficients `h` and an additive record.
 ///
 /// Entries that do not count ([`Cell::masked`]) are in no sum; what the others have for a cell counts as often as their features
 /// ([`Basis::weight`]), and what they have for the record as often as their cell ([`Cell::weight`]). Factors are padded (see [`crate::width`]).
 pub trait Loss: Copy + Send + Sync {
-    /// Whether zeros are looked at one by one. What they add to denominators is then taken for tiles of cells: [`Loss::zeros`],
-    /// [`Loss::zeros_record`] and [`Loss::zeros_sizes`] come before the cells' own steps.
+    /// Whether zeros are looked at one by one. What they have is then taken for tiles of cells ([`Zeros`], [`ZerosRecord`]), before the cells' own steps.
     const DENSE: bool = false;
 
     /// What all columns need of `W` beside `W`: `WᵀW` (mse) or column sums (poisson), each feature as often as it counts.
     fn shared<T: Real>(self, w: &[T], weight: &[T], factors: usize) -> Vec<T>;
 
-    /// Takes `control.steps` H steps on one cell, in place, and returns the divergence that the
-    /// cell had *before* them.
+    /// Takes `control.steps` H steps on one cell, in place, and returns what the cell had *before* them.
     fn h_step<S: Simd, T: Real, K: Width>(
         self,
         simd: S,
@@ -197,7 +220,7 @@ pub trait Loss: Copy + Send + Sync {
         cell: Cell<'_, T>,
         h: &mut [T],
         control: &Control<T>,
-    ) -> f64;
+    ) -> Before;
 
     /// Entries of the record's denominator.
     fn denominator_len(self, factors: usize) -> usize;
@@ -224,37 +247,8 @@ pub trait Loss: Copy + Send + Sync {
         yardstick: Yardstick<'_, T>,
     ) -> f64;
 
-    /// Writes what the entries of a tile's cells would add to the denominators of their H steps (cells × factors) if all were zeros, and
-    /// returns what they would add to the divergence, if it is wanted.
-    fn zeros<T: Real>(
-        self,
-        _basis: Basis<'_, T>,
-        _tile: &mut Tile<T>,
-        _denominators: &mut [T],
-        _measures: bool,
-    ) -> f64 {
-        0.0
-    }
-
-    /// Adds to the record what they would if all were zeros.
-    fn zeros_record<T: Real>(
-        self,
-        _basis: Basis<'_, T>,
-        _tile: &mut Tile<T>,
-        _stats: &mut WStats<T>,
-    ) {
-    }
-
-    /// Adds to the derivatives by the logarithms of the sizes what they would if all were zeros.
-    fn zeros_sizes<T: Real>(
-        self,
-        _basis: Basis<'_, T>,
-        _tile: &mut Tile<T>,
-        _stats: &mut WStats<T>,
-    ) {
-    }
-
-    /// Adds to these derivatives what a cell's entries that are not zeros have beyond that.
+    /// Adds to the derivatives by the logarithms of the sizes, and of the odds of dropout, what a cell's entries that are not zeros have beyond what
+    /// zeros in their place would.
     fn sizes<S: Simd, T: Real, K: Width>(
         self,
         _simd: S,

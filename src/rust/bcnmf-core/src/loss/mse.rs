@@ -6,7 +6,7 @@
 //! count have in these is taken off again.
 
 use super::{
-    Apart, Basis, Control, Loss, Masked, Yardstick, above_rounding, floored, not_negative,
+    Apart, Basis, Before, Control, Loss, Masked, Yardstick, above_rounding, floored, not_negative,
     update_cell,
 };
 use crate::group::{GROUP, Groups, add_rows, add_scaled, add_to_rows, rows_of, total};
@@ -56,7 +56,7 @@ impl Loss for Mse {
         cell: Cell<'_, T>,
         h: &mut [T],
         control: &Control<T>,
-    ) -> f64 {
+    ) -> Before {
         let (wx, squares) = sums_and_squares(simd, width, basis, cell);
         let mut gh = gram_times(simd, width, basis, cell, h);
         let fit = dot_wide(gh.as_ref(), h);
@@ -81,7 +81,7 @@ impl Loss for Mse {
                 gram = &own;
             }
             descend(simd, width, gram, h, [wx, gh], control);
-            return divergence;
+            return divergence.into();
         }
         // Held-out entries are another set for every cell and every fit, and many: a Gram matrix for each cell would cost more than
         // its steps.
@@ -102,7 +102,7 @@ impl Loss for Mse {
                 break;
             }
         }
-        divergence
+        divergence.into()
     }
 
     fn denominator_len(self, factors: usize) -> usize {

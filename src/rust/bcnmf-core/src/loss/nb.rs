@@ -17,18 +17,17 @@ use super::poisson::{
     Poisson, RecordMasked, SMOOTHING, add_wide, counted_sums, counted_sums_of, rate, slack,
 };
 use super::rising::{excess, slopes};
-use super::{Apart, Basis, Control, Loss, Yardstick, update_cell};
+use super::tile::zero_slope;
+use super::zinb::{GroupOfZeros, log_kept, loss_of_zero, zero};
+use super::{Apart, Basis, Before, Control, Loss, Yardstick, update_cell};
 use crate::group::{Each, GROUP, Groups, add_rows, add_scaled, add_to_rows, dots, ratios, rows_of};
 use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
-use crate::width::{Width, dot_wide, sum_lanes};
-use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2};
+use crate::width::{Width, dot_wide};
 use pulp::Simd;
-use std::ops::Range;
 
-/// The negative binomial log-likelihood, up to a constant.
+/// The negative binomial log-likelihood, up to a constant; of zero-inflated counts where there are odds of dropout, see [`super::zinb`].
 #[derive(Clone, Copy, Debug)]
 pub struct Nb;
 
@@ -45,6 +44,8 @@ pub struct Dispersed<'w, T> {
     pub sums: &'w [T],
     /// Their share of the ambient profile.
     pub ambient: T,
+    /// Logarithms of the odds that counts of each feature are lost, see [`super::zinb`]; empty where they are not, or where cells have odds.
+    pub log_odds: &'w [T],
     /// What data and sizes were divided by.
     pub unit: f64,
 }
@@ -62,39 +63,11 @@ impl<T: Real> Default for Dispersed<'_, T> {
             rows: &[],
             sums: &[],
             ambient: T::zero(),
+            log_odds: &[],
             unit: 1.0,
         }
     }
 }
-
-/// Some cells next to each other, filled up to whole registers with cells of nothing.
-pub struct Tile<T> {
-    /// Cells × factors, padded.
-    pub h: Vec<T>,
-    /// [`Cell::ambient`] of each.
-    pub ambient: Vec<T>,
-    /// [`Cell::weight`] of each.
-    pub weight: Vec<T>,
-    /// Features that do not count in each cell, increasing; empty where all count.
-    pub masked: Vec<Vec<u32>>,
-    /// Padded number of factors.
-    pub factors: usize,
-    /// Room for a block of rates.
-    pub rates: Vec<T>,
-}
-
-/// What is counted.
-#[derive(Clone, Copy)]
-enum Items {
-    Features,
-    Cells,
-}
-
-/// Cells in a tile, at most, and features in a block: what a core has in its nearest cache, about.
-pub const TILE: usize = 64;
-const BLOCK: usize = 128;
-/// A tile's cells are a multiple of this.
-pub const ABREAST: usize = 8;
 
 impl Loss for Nb {
     const DENSE: bool = true;
@@ -112,7 +85,7 @@ impl Loss for Nb {
         cell: Cell<'_, T>,
         h: &mut [T],
         control: &Control<T>,
-    ) -> f64 {
+    ) -> Before {
         let sums = basis.dispersed.sums;
         // What counts of features with a size is in the tile's sums.
         let mut denominator = counted_sums_of(simd, width, basis, sums, cell, true);
@@ -140,19 +113,26 @@ impl Loss for Nb {
         let w = width.rows(basis.w);
         let (mut pull, mut pull_too) = (width.zeros::<T>(), width.zeros::<T>());
         let (mut push, mut push_too) = (width.zeros::<T>(), width.zeros::<T>());
-        let mut logs = LogSum::new();
+        let (mut logs, mut surprises, mut lost) = (LogSum::new(), 0.0, 0.0);
         let mut groups = Groups::new(cell.index, cell.value);
         while let Some((index, x)) = groups.take() {
             let rows = rows_of(w, &index);
-            let [mut r, mut tail, over] = quotients(simd, basis, cell, &index, &x, &rows, h);
+            let [mut r, mut tail, over, surprise, mut gone] =
+                quotients(simd, basis, cell, &index, &x, &rows, h);
+            if cell.log_odds.is_some() {
+                basis.weigh(&index, &mut gone);
+                lost += gone.iter().map(|gone| gone.wide()).sum::<f64>();
+            }
             basis.weigh(&index, &mut r);
             basis.weigh(&index, &mut tail);
             add_rows(simd, [pull.as_mut(), pull_too.as_mut()], &r, &rows);
             add_rows(simd, [push.as_mut(), push_too.as_mut()], &tail, &rows);
             if control.measures {
-                let mut x = x;
+                let (mut x, mut surprise) = (x, surprise);
                 basis.weigh(&index, &mut x);
                 logs.add(&x, &over);
+                basis.weigh(&index, &mut surprise);
+                surprises += surprise.iter().map(|s| s.wide()).sum::<f64>();
             }
         }
         for (sum, part) in [(&mut pull, &pull_too), (&mut push, &push_too)] {
@@ -168,8 +148,17 @@ impl Loss for Nb {
         }
         if control.steps > 0 {
             update_cell(self, h, pull.as_ref(), denominator.as_ref(), control);
+            if basis.loses(cell) {
+                // Nothing pushes down where all zeros are taken for dropout: far beyond any data it ends. NaN stays.
+                for h in h {
+                    *h = if *h > T::CEILING { T::CEILING } else { *h };
+                }
+            }
         }
-        rates + logs.total()
+        Before {
+            divergence: rates + surprises + logs.total(),
+            lost,
+        }
     }
 
     fn denominator_len(self, factors: usize) -> usize {
@@ -200,90 +189,13 @@ impl Loss for Nb {
         let mut groups = Groups::new(cell.index, cell.value);
         while let Some((index, x)) = groups.take() {
             let rows = rows_of(w, &index);
-            let [mut r, mut tail, _] = quotients(simd, basis, cell, &index, &x, &rows, h);
+            let [mut r, mut tail, ..] = quotients(simd, basis, cell, &index, &x, &rows, h);
             cell.weigh(&mut r);
             cell.weigh(&mut tail);
             add_to_rows(simd, &mut numerator, &index, &r, h);
             add_to_rows(simd, &mut own, &index, &tail, h);
         }
         add_wide(&mut stats.denominator, cell.weight, h);
-    }
-
-    #[inline(always)]
-    fn zeros<T: Real>(
-        self,
-        basis: Basis<'_, T>,
-        tile: &mut Tile<T>,
-        denominators: &mut [T],
-        measures: bool,
-    ) -> f64 {
-        let (cells, factors) = (tile.ambient.len(), tile.factors);
-        let mut divergence = 0.0;
-        denominators.fill(T::zero());
-        for block in blocks(basis.dispersed) {
-            let w = tile.block_rates(basis, block.clone());
-            if measures {
-                let features = &basis.dispersed.features[block.clone()];
-                for (rates, &i) in tile.rates.chunks_exact(cells).zip(features) {
-                    let size = basis.dispersed.size[i as usize];
-                    let times = (size * basis.weight_of(i as usize)).wide();
-                    divergence += times * sum_log1p(rates, &tile.weight, size.recip());
-                }
-            }
-            tile.take_shares(basis, block, Items::Features);
-            let shares = view(&tile.rates, w.len() / factors, cells);
-            let mut sums = view_mut(denominators, cells, factors);
-            general_mat_mul(
-                T::one(),
-                &shares.t(),
-                &view(w, w.len() / factors, factors),
-                T::one(),
-                &mut sums,
-            );
-        }
-        divergence
-    }
-
-    #[inline(always)]
-    fn zeros_record<T: Real>(self, basis: Basis<'_, T>, tile: &mut Tile<T>, stats: &mut WStats<T>) {
-        let (cells, factors) = (tile.ambient.len(), tile.factors);
-        let mut sums = vec![T::zero(); BLOCK * factors];
-        for block in blocks(basis.dispersed) {
-            let rows = block.len();
-            tile.block_rates(basis, block.clone());
-            tile.take_shares(basis, block.clone(), Items::Cells);
-            let sums = &mut sums[..rows * factors];
-            let shares = view(&tile.rates, rows, cells);
-            general_mat_mul(
-                T::one(),
-                &shares,
-                &view(&tile.h, cells, factors),
-                T::zero(),
-                &mut view_mut(sums, rows, factors),
-            );
-            let features = &basis.dispersed.features[block];
-            for (sum, &i) in sums.chunks_exact(factors).zip(features) {
-                let own = &mut stats.own[i as usize * factors..][..factors];
-                own.iter_mut().zip(sum).for_each(|(own, &sum)| *own += sum);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn zeros_sizes<T: Real>(self, basis: Basis<'_, T>, tile: &mut Tile<T>, stats: &mut WStats<T>) {
-        let cells = tile.ambient.len();
-        for block in blocks(basis.dispersed) {
-            tile.block_rates(basis, block.clone());
-            let features = &basis.dispersed.features[block];
-            for (rates, &i) in tile.rates.chunks_exact(cells).zip(features) {
-                let size = basis.dispersed.size[i as usize].wide();
-                let [slope, curvature] = zero_slopes(rates, &tile.weight, size.recip());
-                let times = size * basis.dispersed.unit * basis.weight_of(i as usize).wide();
-                let sums = &mut stats.sizes[i as usize];
-                sums[0] += times * slope;
-                sums[1] += times * curvature;
-            }
-        }
     }
 
     #[inline(always)]
@@ -300,12 +212,26 @@ impl Loss for Nb {
         for (i, x) in cell.entries() {
             if is_dispersed(size, i) {
                 let (x, size) = (x.wide() * unit, size[i].wide() * unit);
-                let t = rate(simd, width, basis, cell, i, h).wide() * unit / size;
+                let fitted = rate(simd, width, basis, cell, i, h);
+                let t = fitted.wide() * unit / size;
                 let [first, second] = slopes(x, size);
                 let part = t / (1.0 + t);
-                let times = (cell.weight * basis.weight_of(i)).wide();
-                let slope = first - x + x * part;
-                let curvature = first + second - x * t / ((1.0 + t) * (1.0 + t));
+                let times = cell.weight.wide();
+                let mut slope = first - x + x * part;
+                let mut curvature = first + second - x * t / ((1.0 + t) * (1.0 + t));
+                if let Some(log_odds) = basis.log_odds(cell, i) {
+                    // What the tile took for a zero that may be lost was counted.
+                    let zero = zero(log_odds.wide(), basis.zero_loss(i, fitted));
+                    let [by_size, again] = zero_slope(t).map(|by| size * by);
+                    let unsure = zero.counted * zero.lost;
+                    slope += zero.lost * by_size;
+                    curvature += zero.lost * again - unsure * by_size * by_size;
+                    if let Some(sums) = stats.dropout.get_mut(i) {
+                        sums[0] -= times * zero.lost;
+                        sums[1] -= times * unsure;
+                        sums[2] += times * unsure * by_size;
+                    }
+                }
                 stats.sizes[i][0] += times * slope;
                 stats.sizes[i][1] += times * curvature;
             }
@@ -342,11 +268,15 @@ impl Loss for Nb {
             let fitted = rate(simd, width, basis, cell, i, h);
             let rate = (T::of(1.0 - SMOOTHING) * fitted + smooth * yardstick.profile[i]).wide();
             let (x, size) = (x.wide(), size[i].wide());
-            let mut loss = zero_term(rate, size) - excess(x * unit, size * unit) / unit;
-            if x > 0.0 {
+            let log_odds = basis.log_odds(cell, i).unwrap_or(T::neg_infinity()).wide();
+            let (kept, zero) = (log_kept(log_odds), zero_term(rate, size));
+            let mut loss = if x > 0.0 {
                 let ratio = (x / rate.max(f64::MIN_POSITIVE)) * (1.0 + rate / size);
-                loss += x * (ratio.ln() - 1.0);
-            }
+                zero + kept / unit + x * (ratio.ln() - 1.0)
+            } else {
+                loss_of_zero(log_odds, kept, zero * unit) / unit
+            };
+            loss -= excess(x * unit, size * unit) / unit;
             sum += yardstick.weight[i].wide() * loss;
         }
         sum
@@ -374,7 +304,8 @@ impl Loss for Nb {
     }
 }
 
-/// `x/λ`, `x/(λ + r)` and `(x/λ)(1 + λ/r)` of a group of entries.
+/// `x/λ`, `x/(λ + r)` and `(x/λ)(1 + λ/r)` of a group of entries. Where they would be lost if they were zeros with a probability `v`, which the tile has taken them for,
+/// `(x + v r)/(λ + r)` is the second; the fourth, else 0, is the divergence that the tile has not, and the fifth `v`.
 #[inline(always)]
 fn quotients<S: Simd, T: Real>(
     simd: S,
@@ -384,7 +315,7 @@ fn quotients<S: Simd, T: Real>(
     x: &Each<T>,
     rows: &Each<&[T]>,
     h: &[T],
-) -> [Each<T>; 3] {
+) -> [Each<T>; 5] {
     let mut rates = dots(simd, rows, h);
     if !basis.ambient.is_empty() {
         for (rate, &i) in rates.iter_mut().zip(index) {
@@ -403,7 +334,28 @@ fn quotients<S: Simd, T: Real>(
         *sum = rate + size;
         *over *= T::one() + rate / size;
     }
-    [r, ratios(simd, x, &sums, basis.guard), over]
+    let (mut counts, mut surprise, mut gone) = (*x, [T::zero(); GROUP], [T::zero(); GROUP]);
+    if basis.loses(cell) {
+        let group = GroupOfZeros {
+            basis,
+            cell,
+            index,
+            rates: &rates,
+            sizes: &sizes,
+        };
+        let [lost, surprises] = simd.vectorize(group);
+        let down = T::of(basis.dispersed.unit.recip());
+        for e in 0..GROUP {
+            // What fills up a group is no entry.
+            if x[e] > T::zero() {
+                counts[e] += lost[e] * sizes[e];
+                gone[e] = lost[e];
+                surprise[e] = surprises[e] * down;
+            }
+        }
+    }
+    let tail = ratios(simd, &counts, &sums, basis.guard);
+    [r, tail, over, surprise, gone]
 }
 
 /// `r log(1 + λ/r)`; λ for an infinite size.
@@ -414,125 +366,4 @@ fn zero_term<T: Real>(rate: T, size: T) -> T {
     } else {
         rate
     }
-}
-
-/// `Σ log(1 + λ/r)`, of `1/r`, each cell as often as it counts.
-#[inline(always)]
-fn sum_log1p<T: Real>(rates: &[T], weight: &[T], inverse: T) -> f64 {
-    let mut lanes = [T::zero(); ABREAST];
-    let weights = weight.as_chunks::<ABREAST>().0;
-    for (rates, weights) in rates.as_chunks::<ABREAST>().0.iter().zip(weights) {
-        for ((lane, &rate), &weight) in lanes.iter_mut().zip(rates).zip(weights) {
-            *lane += weight * log1p(rate * inverse);
-        }
-    }
-    lanes.iter().map(|lane| lane.wide()).sum()
-}
-
-/// `log(1 + t)` for `t ≥ 0`, with what rounding took from `1 + t` given back.
-#[inline(always)]
-fn log1p<T: Real>(t: T) -> T {
-    let sum = T::one() + t;
-    sum.fast_ln() + (t - (sum - T::one())) / sum
-}
-
-/// Sums of `t/(1 + t) − log(1 + t)` and of that plus `t²/(1 + t)²`, with `t = λ/r`: first and second derivative by the logarithm of the size, over
-/// the size, of a zero's log-likelihood, each cell as often as it counts.
-#[inline(always)]
-fn zero_slopes<T: Real>(rates: &[T], weights: &[T], inverse: f64) -> [f64; 2] {
-    let (mut first, mut second) = ([0.0; 4], [0.0; 4]);
-    for (rates, weights) in rates.chunks(4).zip(weights.chunks(4)) {
-        let sums = first.iter_mut().zip(&mut second);
-        for ((first, second), (rate, weight)) in sums.zip(rates.iter().zip(weights)) {
-            let t = rate.wide() * inverse;
-            let part = t / (1.0 + t);
-            let slope = part - log1p(t);
-            *first += weight.wide() * slope;
-            *second += weight.wide() * (slope + part * part);
-        }
-    }
-    [first, second].map(sum_lanes)
-}
-
-/// The dispersed features in blocks.
-fn blocks<T>(dispersed: Dispersed<'_, T>) -> impl Iterator<Item = Range<usize>> {
-    let all = dispersed.features.len();
-    (0..all)
-        .step_by(BLOCK)
-        .map(move |at| at..all.min(at + BLOCK))
-}
-
-impl<T: Real> Tile<T> {
-    /// Fills the room with the rates of a block, features × cells, and gives the block's rows of W.
-    #[inline(always)]
-    fn block_rates<'w>(&mut self, basis: Basis<'w, T>, block: Range<usize>) -> &'w [T] {
-        let (cells, factors, rows) = (self.ambient.len(), self.factors, block.len());
-        let features = &basis.dispersed.features[block.clone()];
-        self.rates.clear();
-        self.rates.resize(rows * cells, T::zero());
-        if !basis.ambient.is_empty() {
-            for (rates, &i) in self.rates.chunks_exact_mut(cells).zip(features) {
-                let profile = basis.ambient[i as usize];
-                for (rate, &ambient) in rates.iter_mut().zip(&self.ambient) {
-                    *rate = profile * ambient;
-                }
-            }
-        }
-        let w = &basis.dispersed.rows[block.start * factors..block.end * factors];
-        let (rows_of_w, h) = (view(w, rows, factors), view(&self.h, cells, factors));
-        let mut rates = view_mut(&mut self.rates, rows, cells);
-        general_mat_mul(T::one(), &rows_of_w, &h.t(), T::one(), &mut rates);
-        self.mask(basis, block);
-        w
-    }
-
-    /// Puts `r/(λ + r)` in the place of a block's rates, as often as these items count, and zeros where entries do not.
-    #[inline(always)]
-    fn take_shares(&mut self, basis: Basis<'_, T>, block: Range<usize>, by: Items) {
-        let features = &basis.dispersed.features[block.clone()];
-        let rows = self.rates.chunks_exact_mut(self.ambient.len());
-        for (rates, &i) in rows.zip(features) {
-            let size = basis.dispersed.size[i as usize];
-            match by {
-                Items::Features => {
-                    let times = size * basis.weight_of(i as usize);
-                    for rate in rates {
-                        *rate = times / (*rate + size);
-                    }
-                }
-                Items::Cells => {
-                    for (rate, &weight) in rates.iter_mut().zip(&self.weight) {
-                        *rate = size * weight / (*rate + size);
-                    }
-                }
-            }
-        }
-        self.mask(basis, block);
-    }
-
-    /// Puts zeros where entries do not count.
-    fn mask(&mut self, basis: Basis<'_, T>, block: Range<usize>) {
-        let features = &basis.dispersed.features[block];
-        let (Some(first), Some(last)) = (features.first(), features.last()) else {
-            return;
-        };
-        for (cell, masked) in self.masked.iter().enumerate() {
-            let here = masked.partition_point(|i| i < first)..masked.partition_point(|i| i <= last);
-            for i in &masked[here] {
-                if let Ok(row) = features.binary_search(i) {
-                    self.rates[row * self.ambient.len() + cell] = T::zero();
-                }
-            }
-        }
-    }
-}
-
-/// `rows × columns`, row by row.
-fn view<T>(values: &[T], rows: usize, columns: usize) -> ArrayView2<'_, T> {
-    ArrayView2::from_shape((rows, columns), &values[..rows * columns]).expect("as many values")
-}
-
-fn view_mut<T>(values: &mut [T], rows: usize, columns: usize) -> ArrayViewMut2<'_, T> {
-    ArrayViewMut2::from_shape((rows, columns), &mut values[..rows * columns])
-        .expect("as many values")
 }

@@ -23,7 +23,7 @@
 
 use super::log_sum::LogSum;
 use super::{
-    Apart, Basis, Control, Loss, Masked, Yardstick, is_dispersed, not_negative, update_cell,
+    Apart, Basis, Before, Control, Loss, Masked, Yardstick, is_dispersed, not_negative, update_cell,
 };
 use crate::group::{Each, GROUP, Groups, add_rows, add_scaled, add_to_rows, dots, ratios, rows_of};
 use crate::matrix::Cell;
@@ -65,7 +65,7 @@ impl Loss for Poisson {
         cell: Cell<'_, T>,
         h: &mut [T],
         control: &Control<T>,
-    ) -> f64 {
+    ) -> Before {
         let mut denominator = counted_sums(simd, width, basis, cell);
         let mut rates = basis.ambient_total(cell);
         rates += dot_wide(denominator.as_ref(), h);
@@ -85,7 +85,7 @@ impl Loss for Poisson {
                 break;
             }
         }
-        rates + deviance
+        (rates + deviance).into()
     }
 
     fn denominator_len(self, factors: usize) -> usize {

@@ -25,7 +25,9 @@ pub struct Cell<'c, T> {
     pub weight: T,
     /// Rate that is there without any factor, as a multiple of [`crate::loss::Basis::ambient`].
     pub ambient: T,
-    /// What its features would add to the denominator of an H step if all were zeros: see [`crate::loss::Loss::zeros`].
+    /// Logarithm of the odds that a count of it is lost, where cells have odds: see [`crate::loss::zinb`].
+    pub log_odds: Option<T>,
+    /// What its features would add to the denominator of an H step if all were zeros, for losses that look at zeros.
     pub zeros: &'c [T],
 }
 
@@ -144,6 +146,7 @@ impl<T: Real> CellBuffer<T> {
             held: &self.held,
             weight: T::one(),
             ambient: T::zero(),
+            log_odds: None,
             zeros: &[],
         }
     }

@@ -1,10 +1,12 @@
 //! Shared by the integration tests. Not every test file uses every helper.
 #![allow(dead_code)]
 
+pub mod counted;
 pub mod planted;
 pub mod scenario;
 
-use bcnmf_core::fit::{Factors, FitParams, FullBatch, Penalty, Problem};
+use bcnmf_core::fit::{Dropout, Factors, FitParams, FullBatch, Penalty, Per, Problem, SIZES};
+use bcnmf_core::loss::zinb::PRIOR;
 use bcnmf_core::matrix::{Csc, Dense, Missing};
 use bcnmf_core::real::Real;
 use bcnmf_core::{LossKind, Matrix, Start};
@@ -125,7 +127,7 @@ pub fn finish<'a, T: Real>(
 pub fn divergence(loss: LossKind, x: &Array2<f64>, rate: &Array2<f64>) -> f64 {
     x.iter()
         .zip(rate)
-        .map(|(&x, &l)| entry_divergence(loss, x, l, f64::INFINITY))
+        .map(|(&x, &l)| entry_divergence(loss, x, l, f64::INFINITY, 0.0))
         .sum()
 }
 
@@ -133,7 +135,26 @@ pub fn divergence(loss: LossKind, x: &Array2<f64>, rate: &Array2<f64>) -> f64 {
 fn size_of(params: &FitParams, background: bool, feature: usize) -> f64 {
     let sets = &params.dispersion.size;
     let set = usize::from(background && !params.dispersion.shared);
-    sets[set].get(feature).copied().unwrap_or(f64::INFINITY)
+    let size = sets[set].get(feature).copied().unwrap_or(f64::INFINITY);
+    // Zeros of features that are nearly Poisson are looked at too.
+    if params.loss == LossKind::Zinb {
+        size.min(SIZES[1])
+    } else {
+        size
+    }
+}
+
+/// The probability of dropout of an entry in target or background.
+fn dropout_of(params: &FitParams, background: bool, feature: usize, cell: usize) -> f64 {
+    if params.loss != LossKind::Zinb {
+        return 0.0;
+    }
+    let Dropout {
+        per, probability, ..
+    } = &params.dropout;
+    let both = *per == Per::Feature && params.dispersion.shared;
+    let set = &probability[usize::from(background && !both)];
+    set[if *per == Per::Feature { feature } else { cell }]
 }
 
 /// `log Γ(z)` for `z > 0`, Lanczos' approximation.
@@ -162,13 +183,35 @@ fn nb_divergence(x: f64, rate: f64, size: f64) -> f64 {
     if x == 0.0 {
         return zero;
     }
-    let likelihood = ln_gamma(x + size) - ln_gamma(size) - zero
-        + x * (rate.max(f64::MIN_POSITIVE).ln() - (rate + size).ln());
+    // Γ(x + r) / (Γ(r) rˣ): of whole numbers without differences of large ones.
+    let rising = if x.fract() == 0.0 {
+        (1..x as u32).map(|m| (f64::from(m) / size).ln_1p()).sum()
+    } else {
+        ln_gamma(x + size) - ln_gamma(size) - x * size.ln()
+    };
+    let likelihood = rising - zero + x * (rate.max(f64::MIN_POSITIVE).ln() - (rate / size).ln_1p());
     x * x.ln() - x - likelihood
 }
 
-fn entry_divergence(loss: LossKind, x: f64, rate: f64, size: f64) -> f64 {
+/// Posterior probability that a zero is a lost count.
+fn lost(rate: f64, size: f64, dropout: f64) -> f64 {
+    dropout / (dropout + (1.0 - dropout) * (-nb_divergence(0.0, rate, size)).exp())
+}
+
+/// The free energy of a zero that is lost with a probability `v`: what it loses, where that is its posterior.
+fn zero_energy(rate: f64, size: f64, dropout: f64, v: f64) -> f64 {
+    let entropy = |p: f64| if p > 0.0 { p * p.ln() } else { 0.0 };
+    let prior = |p: f64, weight: f64| if weight > 0.0 { -weight * p.ln() } else { 0.0 };
+    let counted = (1.0 - v) * nb_divergence(0.0, rate, size);
+    counted + prior(1.0 - dropout, 1.0 - v) + prior(dropout, v) + entropy(v) + entropy(1.0 - v)
+}
+
+fn entry_divergence(loss: LossKind, x: f64, rate: f64, size: f64, dropout: f64) -> f64 {
     match loss {
+        LossKind::Zinb if x == 0.0 => {
+            -(dropout + (1.0 - dropout) * (-nb_divergence(x, rate, size)).exp()).ln()
+        }
+        LossKind::Zinb => nb_divergence(x, rate, size) - (1.0 - dropout).ln(),
         LossKind::Nb if size.is_finite() => nb_divergence(x, rate, size),
         LossKind::Mse => (x - rate).powi(2),
         _ if x == 0.0 => rate,
@@ -236,7 +279,7 @@ impl<'a> Part<'a> {
         let x = self.x;
         // Poisson's for all counts.
         let yardstick = match loss {
-            LossKind::Nb => LossKind::Poisson,
+            LossKind::Nb | LossKind::Zinb => LossKind::Poisson,
             other => other,
         };
         let null: Vec<f64> = (0..x.nrows())
@@ -257,7 +300,7 @@ impl<'a> Part<'a> {
         let mean = null.iter().sum::<f64>() / null.len() as f64;
         let size = match loss {
             LossKind::Mse => x.iter().filter(|x| !x.is_nan()).map(|x| x * x).sum(),
-            LossKind::Poisson | LossKind::Nb => self.all,
+            LossKind::Poisson | LossKind::Nb | LossKind::Zinb => self.all,
         };
         let least = 1e-9 * size / x.len() as f64;
         null.iter()
@@ -268,11 +311,17 @@ impl<'a> Part<'a> {
 
     /// Of the entries that count, as often as they do.
     pub fn divergence(&self, rate: &Array2<f64>, params: &FitParams) -> f64 {
-        self.split_divergence(rate, params)[0]
+        self.split_divergence(rate, params, None)[0]
     }
 
-    /// [`Part::divergence`], and the weighted one of those that are held out.
-    fn split_divergence(&self, rate: &Array2<f64>, params: &FitParams) -> [f64; 2] {
+    /// [`Part::divergence`], and the weighted one of those that are held out. With the rates that `posterior` probabilities of dropout belong to: the free energy
+    /// for these.
+    fn split_divergence(
+        &self,
+        rate: &Array2<f64>,
+        params: &FitParams,
+        posterior: Option<&Array2<f64>>,
+    ) -> [f64; 2] {
         let (mut sums, x) = ([0.0; 2], self.x);
         let weights = self.held_out_weights(params.loss);
         let profile_weight: f64 = (self.genes.iter().zip(&self.feature_weight))
@@ -293,7 +342,7 @@ impl<'a> Part<'a> {
                 }
                 // Predictions of counts are smoothed by a hundredth of the mean profile.
                 let rate = match params.loss {
-                    LossKind::Poisson | LossKind::Nb if held_out => {
+                    LossKind::Poisson | LossKind::Nb | LossKind::Zinb if held_out => {
                         let share = self.genes[i] / self.all / profile_weight;
                         0.99 * rate[i] + 0.01 * total * share
                     }
@@ -305,8 +354,16 @@ impl<'a> Part<'a> {
                     self.weight[(i, cell)]
                 };
                 let size = size_of(params, self.background, i);
-                sums[usize::from(held_out)] +=
-                    weight * entry_divergence(params.loss, x[i], rate, size);
+                let dropout = dropout_of(params, self.background, i, cell);
+                let loss = match posterior.filter(|_| params.loss == LossKind::Zinb && x[i] == 0.0)
+                {
+                    Some(at) => {
+                        let v = lost(at[(i, cell)], size, dropout);
+                        zero_energy(rate, size, dropout, v)
+                    }
+                    None => entry_divergence(params.loss, x[i], rate, size, dropout),
+                };
+                sums[usize::from(held_out)] += weight * loss;
             }
         }
         sums
@@ -395,7 +452,9 @@ fn penalty_scales(loss: LossKind, x: &Part<'_>, k: usize) -> [f64; 4] {
     let mean = total / (m * n);
     match loss {
         LossKind::Mse => [mean * total / k, total * total / (n * k * k), mean, 1.0 / m],
-        LossKind::Poisson | LossKind::Nb => [total / k, total * m / k, 1.0, n / total],
+        LossKind::Poisson | LossKind::Nb | LossKind::Zinb => {
+            [total / k, total * m / k, 1.0, n / total]
+        }
     }
 }
 
@@ -418,6 +477,16 @@ pub struct Naive {
 
 /// Divergences and objective of `factors`, entry by entry.
 pub fn naive(data: &Data, f: &Factors, params: &FitParams) -> Naive {
+    naive_given(data, f, params, None)
+}
+
+/// The same, where the background's zeros are lost with the posterior probabilities that belong to other factors.
+pub fn naive_given(
+    data: &Data,
+    f: &Factors,
+    params: &FitParams,
+    posterior: Option<&Factors>,
+) -> Naive {
     let FitParams {
         k, loss, weight, ..
     } = *params;
@@ -439,7 +508,24 @@ pub fn naive(data: &Data, f: &Factors, params: &FitParams) -> Naive {
     let pw: f64 = f.w.iter().enumerate().map(of_w).sum();
     let px = of_h(&f.h, &x.cell_weight);
     let rate = product(&f.w, &f.h, k);
-    let [target, held_out] = x.split_divergence(&rate, params);
+    let [target, held_out] = x.split_divergence(&rate, params, None);
+    // What is known of dropout before: see the core's `zinb.rs`.
+    let prior = |set: usize, weights: &[f64]| -> f64 {
+        let by_cell = params.dropout.per == Per::Cell;
+        let probability = params.dropout.probability[set].iter().enumerate();
+        let weight = |at: usize| {
+            if by_cell {
+                weights[at]
+            } else {
+                x.feature_weight[at]
+            }
+        };
+        probability
+            .map(|(at, p)| -PRIOR * weight(at) * (1.0 - p).ln())
+            .sum()
+    };
+    let zinb = loss == LossKind::Zinb;
+    let own_prior = params.dropout.per == Per::Cell || !params.dispersion.shared;
     let mut all = Naive {
         target,
         background: f64::NAN,
@@ -449,10 +535,17 @@ pub fn naive(data: &Data, f: &Factors, params: &FitParams) -> Naive {
         magnitude_background: 0.0,
         held_out: [held_out, 0.0],
     };
+    if zinb {
+        all.objective += prior(0, &x.cell_weight);
+    }
     if let Some(y) = Part::of(data, true) {
         let py = of_h(&f.h_background, &y.cell_weight);
-        let rate = product(&f.w, &f.h_background, k) + y.ambient_rate(params);
-        [all.background, all.held_out[1]] = y.split_divergence(&rate, params);
+        let rates = |f: &Factors| product(&f.w, &f.h_background, k) + y.ambient_rate(params);
+        let (rate, posterior) = (rates(f), posterior.map(rates));
+        [all.background, all.held_out[1]] = y.split_divergence(&rate, params, posterior.as_ref());
+        if zinb && own_prior {
+            all.objective += weight * prior(1, &y.cell_weight);
+        }
         all.penalty[2] = py;
         all.objective += weight * (all.background + py);
         all.magnitude_background = y.magnitude(loss, &rate) + py;

@@ -2,7 +2,7 @@
 
 use super::{Sparse, dense, factors, finish};
 use bcnmf_core::fit::{
-    By, Dispersion, Factors, FitParams, FullBatch, Penalty, Problem, Steps, Weights,
+    By, Dispersion, Dropout, Factors, FitParams, FullBatch, Penalty, Per, Problem, Steps, Weights,
 };
 use bcnmf_core::matrix::{HoldOut, Missing};
 use bcnmf_core::real::Real;
@@ -134,7 +134,8 @@ pub fn losses() -> impl Strategy<Value = LossKind> {
     prop_oneof![
         Just(LossKind::Mse),
         Just(LossKind::Poisson),
-        Just(LossKind::Nb)
+        Just(LossKind::Nb),
+        Just(LossKind::Zinb)
     ]
 }
 
@@ -218,6 +219,7 @@ impl Scenario {
             ambient: self.ambient,
             hold_out: self.hold_out,
             dispersion: self.dispersion(),
+            dropout: self.dropout(),
             ..FitParams::new(self.k, self.loss)
         }
     }
@@ -235,13 +237,39 @@ impl Scenario {
             };
             exponents.iter().map(size).collect()
         };
-        if self.loss != LossKind::Nb {
+        if !self.loss.has_sizes() {
             return Dispersion::default();
         }
         Dispersion {
             by: By::Fixed,
             shared: self.seed.is_multiple_of(2),
             size: [sizes(21), sizes(22)],
+        }
+    }
+
+    /// Probabilities that stay, of features or cells, some of them 0, with zinb.
+    fn dropout(&self) -> Dropout {
+        let draw = |n: usize, stream: u64| -> Vec<f64> {
+            let values = random(n, 1, 0.8, self.seed ^ stream);
+            values.iter().map(|e| e / (1.0 + e)).collect()
+        };
+        let per = if self.seed % 4 < 2 {
+            Per::Feature
+        } else {
+            Per::Cell
+        };
+        let lengths = match per {
+            Per::Feature if self.seed.is_multiple_of(2) => [self.rows, 0],
+            Per::Feature => [self.rows; 2],
+            Per::Cell => [self.cells, self.background],
+        };
+        if self.loss != LossKind::Zinb {
+            return Dropout::default();
+        }
+        Dropout {
+            per,
+            fixed: true,
+            probability: [draw(lengths[0], 23), draw(lengths[1], 24)],
         }
     }
 

@@ -1,0 +1,129 @@
+//! Zero-inflated counts: the limits, expectation-maximisation, what is estimated, predictions.
+
+mod common;
+
+use bcnmf_core::backend::pool;
+use bcnmf_core::fit::{Dropout, FitParams, FullBatch, Per, Projection, ProjectionParams};
+use bcnmf_core::{Driver, LossKind, Start};
+use common::counted::{counts, fixed, lose, params, some_sizes};
+use common::scenario::{Data, Scenario, scenarios};
+use common::{cases, factor_distance, naive};
+use proptest::prelude::*;
+use std::time::Duration;
+
+fn per(per: Per) -> Dropout {
+    Dropout {
+        per,
+        ..Dropout::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(300))]
+
+    /// Nothing is lost: the same model, of features that are all dispersed.
+    #[test]
+    fn without_dropout_it_is_nb(scenario in scenarios(), seed: u64, by_cell: bool) {
+        let data = Scenario { loss: LossKind::Nb, ..scenario.clone() }.data();
+        let sizes = vec![0.5 + (seed % 7) as f64; scenario.rows];
+        let nothing = [vec![0.0; if by_cell { scenario.cells } else { scenario.rows }], vec![0.0; scenario.background]];
+        let dropout = Dropout { per: if by_cell { Per::Cell } else { Per::Feature }, fixed: true, probability: nothing };
+        // A contrast without a bound would make much of a small difference.
+        let weight = scenario.weight.abs();
+        let with = |loss| {
+            let params = FitParams { loss, weight, maxit: 5, dispersion: fixed(sizes.clone()), dropout: dropout.clone(), ..scenario.params() };
+            let fit = data.fit::<f64>(scenario.sparse, &params, &Start::Seed(seed));
+            (fit.factors(), *fit.history().last().expect("a record"))
+        };
+        let ((nb, want), (zinb, got)) = (with(LossKind::Nb), with(LossKind::Zinb));
+        let error = factor_distance(&nb, &zinb);
+        prop_assert!(error <= 1e-8, "{error:e}");
+        prop_assert!((want.objective - got.objective).abs() <= 1e-9 * (1.0 + want.objective.abs()));
+    }
+
+    /// Expectation-maximisation: with sizes that stay, the observed likelihood, and the prior with it, never falls in a whole fit.
+    #[test]
+    fn observed_likelihood_never_falls(scenario in scenarios(), by_cell: bool, seed: u64) {
+        let scenario = Scenario { loss: LossKind::Zinb, hold_out: None, penalties: [0.0; 4], ..scenario };
+        let data = scenario.data();
+        let dropout = per(if by_cell { Per::Cell } else { Per::Feature });
+        let params = FitParams { weight: scenario.weight.abs(), maxit: 12, dropout, ..scenario.params() };
+        let fit = data.fit::<f64>(scenario.sparse, &params, &Start::Seed(seed));
+        for pair in fit.history().windows(2) {
+            let (before, after) = (pair[0].objective, pair[1].objective);
+            prop_assert!(after <= before + 1e-8 * (1.0 + before.abs()), "{before:e} {after:e} {:?}", pair[1]);
+        }
+    }
+
+    /// Cells respond to a basis that stays: every step of coefficients and dropout is downhill.
+    #[test]
+    fn responses_never_get_worse(scenario in scenarios(), by_cell: bool) {
+        let scenario = Scenario { loss: LossKind::Zinb, background: 0, hold_out: None, weighted: false, penalties: [0.0; 4], ..scenario };
+        let data = scenario.data();
+        let given = scenario.factors();
+        let sizes = vec![0.7; scenario.rows];
+        let dropout = Dropout {
+            per: if by_cell { Per::Cell } else { Per::Feature },
+            fixed: false,
+            probability: [vec![0.3; if by_cell { scenario.cells } else { scenario.rows }], Vec::new()],
+        };
+        let mut before = f64::INFINITY;
+        for maxit in 1..7 {
+            let params = ProjectionParams {
+                loss: LossKind::Zinb,
+                maxit,
+                tol: 0.0,
+                h_penalty: Default::default(),
+                size: data.problem(true).size(scenario.k),
+                sizes: sizes.clone(),
+                dropout: dropout.clone(),
+                weights: vec![],
+                size_factors: vec![],
+            };
+            let pool = pool(1).expect("a thread");
+            let matrix = data.matrices(scenario.sparse).0;
+            let mut projection = Projection::<f64>::new(matrix, &given.w, params, pool).expect("valid");
+            while !projection.advance(Duration::from_secs(60)).done {}
+            let found = projection.dropout();
+            prop_assert_eq!(found.len(), if by_cell { scenario.cells } else { 0 });
+            let dropout = Dropout { probability: [if by_cell { found } else { dropout.probability[0].clone() }, Vec::new()], ..dropout.clone() };
+            let params = FitParams { dispersion: fixed(sizes.clone()), dropout, hold_out: None, weight: 0.0, k_target: 0, ..FitParams::new(scenario.k, LossKind::Zinb) };
+            let factors = bcnmf_core::fit::Factors { h: projection.coefficients(), ..given.clone() };
+            let after = naive(&data, &factors, &params).objective;
+            prop_assert!(after <= before + 1e-9 * (1.0 + before.abs()), "{before:e} {after:e}");
+            before = after;
+        }
+    }
+}
+
+/// Of features with a mean of at least a half, the parts whose size is found within a quarter and whose dropout within 0.05.
+fn found(fit: &FullBatch<'_, f64>, sizes: &[f64], dropout: &[f64], data: &Data) -> [f64; 2] {
+    let cells = data.x.ncols() as f64;
+    let kept = |i: usize| 1.0 - dropout[i];
+    let common: Vec<usize> = (0..sizes.len())
+        .filter(|&i| data.x.row(i).sum() >= 0.5 * cells * kept(i))
+        .collect();
+    assert!(common.len() > 60, "{}", common.len());
+    let part = |ok: &dyn Fn(usize) -> bool| {
+        common.iter().filter(|&&i| ok(i)).count() as f64 / common.len() as f64
+    };
+    let (got_sizes, got) = (&fit.sizes()[0], &fit.dropout()[0]);
+    [
+        part(&|i| (got_sizes[i] / sizes[i] - 1.0).abs() <= 0.25),
+        part(&|i| (got[i] - dropout[i]).abs() <= 0.05),
+    ]
+}
+
+#[test]
+fn sizes_and_dropout_of_features_are_found() {
+    let sizes = some_sizes(120);
+    let dropout: Vec<f64> = (0..120)
+        .map(|i| 0.5 * f64::from(i * 7 % 11) / 10.0)
+        .collect();
+    let mut x = counts(&sizes, 6000, 5);
+    lose(&mut x, |i, _| dropout[i], 8);
+    let data = Data::new(x, None);
+    let fit = data.fit::<f64>(true, &params(LossKind::Zinb, 300), &Start::Seed(1));
+    let parts = found(&fit, &sizes, &dropout, &data);
+    assert!(parts.iter().all(|part| *part >= 0.9), "{parts:?}");
+}
