@@ -115,6 +115,7 @@
 #' @param loss `"mse"` for values like log-normalised expression or methylation, `"poisson"` for counts, `"nb"` for counts that vary more than Poisson's:
 #'   negative binomial with mean `mu` and variance `mu + dispersion * mu^2` (Gouvert, Oberlin and Fevotte 2020). It looks at zeros as well, and takes several times as long as `"poisson"`.
 #'   `"zinb"` for such counts of which some are lost (zero-inflated negative binomial), which takes two to three times as long again.
+#'   Or `"auto"`, for the one of these that [select_loss()] selects with its defaults, whose table is then in `fit$losses`.
 #' @param seed one or more whole numbers: a fit is started from each and the one with the best objective is returned.
 #'   All are listed in `fit$restarts`.
 #' @param init how a seed makes a start: `"random"` takes random numbers for `w`, `"nndsvd"` the non-negative parts of singular vectors (see
@@ -219,6 +220,8 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
   sets <- read_sets(object, background, call, mask = mask, weights = weights, size_factors = size_factors)
   x <- sets$x
   y <- sets$y
+  found <- if (identical(loss, "auto")) auto_loss(x, y, k, threads, verbose, call)
+  if (!is.null(found)) loss <- found$distribution[found$selected]
   tried <- if (identical(k, "auto")) auto_ranks(x, k_target, seed, init, call)
   settings <- check_settings(
     x, y, if (is.null(tried)) k else max(tried), alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, steps, ambient,
@@ -241,7 +244,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     interrupted = !finished, call = short_call(match.call())
   )
   fit@misc <- c(fit@misc, mask_record(sets$masks, x, y), weight_record(sets$weights), size_factor_record(sets$size_factors),
-    if (!is.null(ranks)) list(ranks = ranks), chosen$tables, inherited_tables(init, inherited))
+    if (!is.null(ranks)) list(ranks = ranks), if (!is.null(found)) list(losses = found), chosen$tables, inherited_tables(init, inherited))
   if (!finished) signal_interrupted(fit)
   warn_about_fit(fit)
   fit@misc$price <- contrast_price(fit, x, settings, call)

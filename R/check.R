@@ -1,7 +1,7 @@
 # The arguments of bcnmf(), checked once and before any work, as one list of plain values.
 
 # What a fit may minimise, and which of it are likelihoods of counts.
-losses <- c("mse", "poisson", "nb", "zinb")
+known_losses <- c("mse", "poisson", "nb", "zinb")
 count_losses <- c("poisson", "nb", "zinb")
 
 # Weight of an explained background, in units of what makes both sets count the same.
@@ -14,7 +14,7 @@ check_settings <- function(target, background, k, alpha, beta, k_target, lambda,
   k <- check_rank(k, most, call)
   settings <- list(
     k = k,
-    loss = check_choice(loss, losses, arg = "loss", call = call),
+    loss = check_choice(loss, known_losses, arg = "loss", call = call),
     tol = check_number(tol, min = 0, arg = "tol", call = call),
     maxit = check_count(maxit, arg = "maxit", call = call),
     L1 = check_penalty(L1, "L1", call),

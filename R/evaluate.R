@@ -35,7 +35,7 @@ evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object
   call <- rlang::current_env()
   check_no_dots(..., call = call)
   mask <- inherited_mask(object, mask, missing(mask), call)
-  loss <- check_choice(loss, losses, arg = "loss", call = call)
+  loss <- check_choice(loss, known_losses, arg = "loss", call = call)
   threads <- resolve_threads(threads, call)
   if (missing(target)) {
     abort_bcnmf("{.arg target} is missing: a model does not keep the data it was fitted to.", arg = "target")

@@ -32,6 +32,10 @@ rs_fit_stop <- function(session) .Call(wrap__rs_fit_stop, session)
 #' @noRd
 rs_fit_result <- function(session) .Call(wrap__rs_fit_result, session)
 
+#' Features, cells (from 0) and values of the entries that a fit of this set does not see.
+#' @noRd
+rs_held_out <- function(x, part, seed, background) .Call(wrap__rs_held_out, x, part, seed, background)
+
 #' Dead factors, and duplicate ones with their twins, from 1: of the loadings' Gram matrix, the factors' totals
 #' and which of them are target-only.
 #' @noRd

@@ -13,7 +13,7 @@ some_cells <- function(x, most) {
 }
 
 # A fit of checked data, without the entries that `mask` (a seed) says: the mean loss per held-out entry of target and background (NA without
-# one), free of unit and size, and of both, which then count the same; and the factors w, h, h_background, from which another fit may go on (`factors`).
+# one), free of unit and size, and of both, which then count the same; what else the model has; and the factors w, h, h_background, from which another fit may go on (`factors`).
 # `settings`: loss, maxit, threads, and `part`, which must be the same in all fits that are compared. `contrast`: as check_contrast() has it. A start is
 # random, from the mask's number too, or given as `w`.
 held_out_fit <- function(x, y, k, settings, contrast, mask, w = NULL, factors = NULL, call) {
@@ -33,6 +33,9 @@ held_out_fit <- function(x, y, k, settings, contrast, mask, w = NULL, factors = 
   list(
     target = lost[1], background = if (is.null(y)) NA_real_ else lost[2],
     both = if (is.null(y)) lost[1] else mean(lost),
+    # of the entries that the fit has seen
+    divergence = vapply(outcome[c("target", "background")], function(history) utils::tail(c(NA_real_, history), 1), 0),
+    sizes = result$sizes, dropout = result$dropout,
     factors = list(
       w = result$w[, last, drop = FALSE], h = scaled(result$h, result$d), h_background = scaled(result$h_background, result$d_background)
     )
@@ -43,7 +46,7 @@ held_out_fit <- function(x, y, k, settings, contrast, mask, w = NULL, factors = 
 comparison_settings <- function(sets, loss, masks, maxit, threads, verbose, seed, call) {
   check_flag(verbose, null_ok = TRUE, arg = "verbose", call = call)
   settings <- list(
-    loss = check_choice(loss, losses, arg = "loss", call = call), masks = check_count(masks, arg = "masks", call = call),
+    loss = check_choice(loss, known_losses, arg = "loss", call = call), masks = check_count(masks, arg = "masks", call = call),
     maxit = check_count(maxit, arg = "maxit", call = call), threads = resolve_threads(threads, call), seed = check_one_seed(seed, call)
   )
   warn_about_data(settings, look_at_data(sets$x, sets$y, do.call(fit_settings, c(settings[c("loss", "threads", "seed")], k = 1)), call))

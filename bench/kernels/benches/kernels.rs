@@ -75,6 +75,7 @@ impl<T: Real> Setting<T> {
                 held: &[],
                 weight: T::one(),
                 ambient: T::zero(),
+                log_odds: None,
                 zeros: &[],
             };
             (j, cell)
@@ -126,7 +127,7 @@ impl<T: Real, const K: usize> WithSimd for Run<'_, T, K> {
             Task::HStep(LossKind::Poisson) => self.h_step(simd, Poisson),
             Task::Record(LossKind::Mse) => self.record(simd, Mse),
             Task::Record(LossKind::Poisson) => self.record(simd, Poisson),
-            Task::HStep(LossKind::Nb) | Task::Record(LossKind::Nb) => {
+            Task::HStep(_) | Task::Record(_) => {
                 unreachable!("most of it is in tiles of cells: see bench/sweep.R")
             }
         }

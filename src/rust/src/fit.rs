@@ -8,7 +8,7 @@ use bcnmf_core::fit::{
     Batches, By, Contrast, Degenerate, Dispersion, Factors, HeldOut, Outcome, Restarts, Scaling,
     Steps, Update, Weights, uniform,
 };
-use bcnmf_core::matrix::HoldOut;
+use bcnmf_core::matrix::{HoldOut, held_out_entries};
 use bcnmf_core::{Driver, FitParams, LossKind, Matrix, Problem, Progress, Start};
 use extendr_api::prelude::*;
 use std::sync::Arc;
@@ -207,6 +207,19 @@ fn rs_degenerate(gram: &[f64], totals: &[f64], target_only: &[f64]) -> List {
     )
 }
 
+/// Features, cells (from 0) and values of the entries that a fit of this set does not see.
+/// @noRd
+#[extendr]
+fn rs_held_out(x: Robj, part: f64, seed: f64, background: f64) -> Result<List> {
+    let data = borrow(&x, "data")?;
+    let seed = seed as i64 as u64;
+    let hold_out = HoldOut { seed, part };
+    hold_out.check().map_err(refuse)?;
+    let (i, j, x) = held_out_entries(&data.matrix, hold_out, background > 0.0);
+    let integers = |v: Vec<u32>| -> Vec<i32> { v.into_iter().map(|v| v as i32).collect() };
+    Ok(list!(i = integers(i), j = integers(j), x = x))
+}
+
 /// Random numbers on (0, 1): those that a start from this seed is made of.
 /// @noRd
 #[extendr]
@@ -345,6 +358,7 @@ extendr_module! {
     fn rs_fit_advance;
     fn rs_fit_stop;
     fn rs_fit_result;
+    fn rs_held_out;
     fn rs_degenerate;
     fn rs_uniform;
 }

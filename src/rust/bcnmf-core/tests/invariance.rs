@@ -119,7 +119,9 @@ proptest! {
         let k_target = scenario.k_target.min(k);
         let all = scenario.missing.0 == Missing::None;
         let steps = if all { scenario.steps } else { Steps::ONE };
-        let scenario = Scenario { hold_out: None, density, k, k_target, steps, ..scenario };
+        // What a contrasted background alone tells of a feature, its known target cells being of no weight, is anything.
+        let weighted = scenario.weighted && all;
+        let scenario = Scenario { hold_out: None, weighted, density, k, k_target, steps, ..scenario };
         prop_assume!(!scenario.loss.has_sizes());
         let data = scenario.data();
         let mut params = FitParams { maxit: 8, ..moderate(&scenario, &data) };
@@ -129,7 +131,9 @@ proptest! {
         let error = scale_error::<f64>(&data, &params, c, seed);
         // Coordinate descent takes differences, which may cost half of the digits of a factor that shrinks at once.
         let descent = params.loss == LossKind::Mse && params.steps != Steps::ONE;
-        prop_assert!(error <= if descent { 1e-5 } else { 1e-8 }, "double: {error:e}");
+        // And so do entries that are taken off.
+        let bound = if all { 1e-9 } else { 1e-7 };
+        prop_assert!(error <= if descent { 1e-5 } else { bound }, "double: {error:e}");
         let error = scale_error::<f32>(&data, &params, c, seed);
         prop_assert!(error <= 1e-3, "single: {error:e}");
     }

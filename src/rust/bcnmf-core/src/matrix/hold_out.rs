@@ -1,5 +1,6 @@
 //! Entries that are left out of a fit, to see how well it predicts them.
 
+use super::{CellBuffer, Matrix};
 use crate::{Error, Result};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -52,6 +53,24 @@ impl HoldOut {
             (at < features as f64).then_some(at as u32)
         })
     }
+}
+
+/// The entries of a matrix that are held out, cell by cell: features, cells and values.
+pub fn held_out_entries(
+    matrix: &Matrix<'_>,
+    hold_out: HoldOut,
+    background: bool,
+) -> (Vec<u32>, Vec<u32>, Vec<f64>) {
+    let (mut features, mut cells, mut values) = (Vec::new(), Vec::new(), Vec::new());
+    let mut buffer = CellBuffer::<f64>::default();
+    for j in 0..matrix.columns() {
+        let marked = hold_out.features(matrix.rows(), background, j);
+        let cell = buffer.gather(matrix, j, 1.0, Some(marked));
+        features.extend_from_slice(cell.held_at);
+        values.extend_from_slice(cell.held);
+        cells.resize(features.len(), j as u32);
+    }
+    (features, cells, values)
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub use check::Summary;
 pub use csc::Csc;
 pub use dense::Dense;
 pub use gather::{Gather, Layer};
-pub use hold_out::HoldOut;
+pub use hold_out::{HoldOut, held_out_entries};
 pub use missing::Missing;
 
 use std::ops::Range;
