@@ -64,7 +64,7 @@ alpha_path <- function(target, background, k, beta = c(0, 0.05, 0.1, 0.2, 0.3, 0
                        mask = NULL, weights = NULL) {
   call <- rlang::current_env()
   check_both_sets(if (!missing(target)) target, if (!missing(background)) background, "a path over contrast strengths needs", call)
-  sets <- read_sets(target, background, call, mask = mask, weights = weights)
+  sets <- read_sets(target, background, call, mask = mask, weights = weights, squares = is_mse(loss))
   x <- sets$x
   y <- sets$y
   check_rank_given(if (!missing(k)) k, NULL, call)

@@ -86,6 +86,10 @@
 #' **Weights.** A feature or cell with a weight of 2 counts as if it were there twice, penalties included. One with a weight of 0 has no word in any other's loadings or coefficients, and still gets the best for itself: cells to be placed in a model that others made,
 #' features to be described by factors that others made. Only the ratios of weights matter: those of each kind are divided by their mean. Divergences, and `beta`, are then weighted sums.
 #'
+#' **Several modalities** of the same cells, such as RNA and surface proteins: `object` and `background` are then lists of matrices with the names of the modalities. They are factorised with one `h` for all, and a `w` that has
+#' the features of all ([modalities()] takes it apart); that is the published variant for two of them, for any number. They count the same, whatever their features and totals, unless `weights = list(modalities = )` says otherwise: `"none"` leaves them as
+#' they are, as published, and numbers say how often. All have one loss. What a modality does not know of some cells can be `NA` with `mask = "NA"`. The matrices are copied into one.
+#'
 #' **Depth.** The coefficients of a cell that was sequenced twice as deep are twice as large. With `size_factors` the fitted values of cell `j` are `size_factors[j] * w %*% diag(d) %*% h[, j]`, so that
 #' `h`, and all that is made of it, compares between cells of different depth, while counts stay counts. Without penalties on `h` nothing else changes: `w` and the divergences are the same. `"library"` takes the cells' sums over the features that are fitted,
 #' relative to the mean of the target's.
@@ -100,7 +104,7 @@
 #'
 #' @param object the target, which may also be given as `target`. Features x cells: a numeric matrix, a sparse matrix of the Matrix package (a
 #'   `dgCMatrix` is read in place, others are converted without becoming dense), a matrix on disk (DelayedMatrix, BPCells; read into
-#'   memory) or a data frame of numbers. For objects that hold cells see [bcnmf.Seurat()] and [bcnmf.SummarizedExperiment()].
+#'   memory) or a data frame of numbers. Or a named list of these, several modalities of the same cells. For objects that hold cells see [bcnmf.Seurat()] and [bcnmf.SummarizedExperiment()].
 #' @param background the same features x background cells, or `NULL` for plain NMF.
 #' @param ... arguments of the methods; unknown ones are refused.
 #' @param k number of factors, at most the target's smaller side; or `"auto"`, for the one that [select_rank()] selects with its defaults (`k_target` is kept),
@@ -140,7 +144,8 @@
 #'   mean profile without any factor. It keeps a strong contrast bounded; 0 is the published objective. See Details.
 #' @param mask which entries are missing: `"NA"` for those that are `NA`; `"zeros"` for all zeros (and `NA`); a logical or numeric matrix, dense or sparse, of the target's shape, `TRUE` or not 0 where the target's
 #'   entries are missing (a larger one is matched by names; the data are copied); or a list of `target` and `background` with one of these each. `NULL`: none, and `NA` is an error.
-#' @param weights how often features and cells count: a list of `features`, `cells` (of the target) and `background` (its cells), each a vector of numbers of at least 0, or left out. See Details.
+#' @param weights how often features and cells count: a list of `features`, `cells` (of the target) and `background` (its cells), each a vector of numbers of at least 0, or left out. With
+#'   several modalities also `modalities`: `"equal"`, the default where `features` have none, `"none"`, or a number for each. See Details.
 #' @param size_factors the depth of each cell: `"library"`, or positive numbers, one a target cell, or a list of such vectors, `target` and `background`. See Details.
 #' @param batch_size number of target cells in a mini-batch, about; `NULL` for the full batch. See Details.
 #' @param update with `batch_size`: whether `w` moves after every `"batch"` or after every `"pass"`.
@@ -217,7 +222,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     mask <- inherited_mask(init, mask, !"mask" %in% given, call)
     if (!"size_factors" %in% given) size_factors <- inherited_size_factors(init)
   }
-  sets <- read_sets(object, background, call, mask = mask, weights = weights, size_factors = size_factors)
+  sets <- read_sets(object, background, call, mask = mask, weights = weights, size_factors = size_factors, squares = is_mse(loss))
   x <- sets$x
   y <- sets$y
   found <- if (identical(loss, "auto")) auto_loss(x, y, k, threads, verbose, call)
@@ -244,7 +249,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     interrupted = !finished, call = short_call(match.call())
   )
   fit@misc <- c(fit@misc, mask_record(sets$masks, x, y), weight_record(sets$weights), size_factor_record(sets$size_factors),
-    if (!is.null(ranks)) list(ranks = ranks), if (!is.null(found)) list(losses = found), chosen$tables, inherited_tables(init, inherited))
+    modality_record(sets$modality, x), if (!is.null(ranks)) list(ranks = ranks), if (!is.null(found)) list(losses = found), chosen$tables, inherited_tables(init, inherited))
   if (!finished) signal_interrupted(fit)
   warn_about_fit(fit)
   fit@misc$price <- contrast_price(fit, x, settings, call)

@@ -4,6 +4,9 @@
 known_losses <- c("mse", "poisson", "nb", "zinb")
 count_losses <- c("poisson", "nb", "zinb")
 
+# Before the loss is checked: sizes of data are sums of squares then.
+is_mse <- function(loss) is.character(loss) && identical(loss[1], "mse")
+
 # Weight of an explained background, in units of what makes both sets count the same.
 default_lambda <- 2
 

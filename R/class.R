@@ -30,7 +30,7 @@
 #' @slot misc list: the call, the settings, `iterations`, `converged`, `feature_mean`, `dead` and `duplicates` (factors that do nothing, see [bcnmf()]) and whatever verbs add
 #'   (`subset`, `alignment`); with `loss = "nb"` and `"zinb"` also `dispersion`, by feature (the variance of a count is `mu + dispersion * mu^2`), and `dispersion_background` where it is another; with
 #'   `"zinb"` `dropout`, the probability that a count is lost, by feature or by target cell (`zi`), and `dropout_background`, where features of the background have their own, or by its cells;
-#'   with a `mask` its kind and `masked`, where entries of target and background were missing (sparse, `NULL` for `"zeros"`); `weights` and `size_factors` as they were used.
+#'   with a `mask` its kind and `masked`, where entries of target and background were missing (sparse, `NULL` for `"zeros"`); `weights` and `size_factors` as they were used; with several modalities `modality`, by feature.
 #'
 #' @param x,object a `bcnmf` object.
 #' @param name name of a slot or of an entry of `misc`.

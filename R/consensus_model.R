@@ -97,7 +97,7 @@ check_consensus_data <- function(fits, target, background, call) {
 place_consensus <- function(found, fits, target, background, mask, maxit, threads, verbose, call) {
   weights <- model_weights(fits[[1]], target, background)
   sets <- read_sets(target, background, call,
-    reference = found$w, mask = mask, weights = weights, size_factors = inherited_size_factors(fits[[1]])
+    reference = found$w, mask = mask, weights = weights, squares = fits[[1]]@loss == "mse", size_factors = inherited_size_factors(fits[[1]])
   )
   x <- sets$x
   y <- sets$y
@@ -123,7 +123,7 @@ place_consensus <- function(found, fits, target, background, mask, maxit, thread
   session <- run_fit(x, y, settings, call, progress_bar(verbose, "Consensus"))
   model <- new_model(rs_fit_result(session), data, settings, x, y, NULL, interrupted = FALSE, call = NULL)
   model@restarts$start <- "consensus"
-  model@misc <- c(model@misc, mask_record(sets$masks, x, y), weight_record(sets$weights), size_factor_record(sets$size_factors))
+  model@misc <- c(model@misc, mask_record(sets$masks, x, y), weight_record(sets$weights), size_factor_record(sets$size_factors), modality_record(sets$modality, x))
   model@misc$consensus <- length(fits)
   model
 }

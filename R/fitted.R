@@ -120,6 +120,7 @@ reconstruct <- function(object, part) {
 # The wanted part of the data, dense, after checking that the data are the model's.
 observed_part <- function(object, data, part, call = rlang::caller_env()) {
   h <- if (part$set == "target") object@h else object@h_background
+  if (is_modalities(data)) data <- stack_modalities(data, "data", call)$matrix
   if (is.data.frame(data)) data <- as.matrix(data)
   if (length(dim(data)) != 2 || !(is.numeric(data) || is.logical(data) || methods::is(data, "Matrix"))) {
     refuse(data, "a matrix of numbers", "data", call)

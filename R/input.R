@@ -62,9 +62,17 @@ convert_matrix <- function(x, arg, call, convert) {
 }
 
 # Target and background (NULL without one) as the core reads them, with masks, weights and size factors as the arguments of bcnmf() have them. `reference`: what they must agree with
-# in features, if not each other.
+# in features, if not each other. Lists of matrices are stacked; `squares`: their sizes are sums of squares.
 read_sets <- function(target, background, call, arg = "target", reference = NULL, mask = NULL, weights = NULL,
-                      size_factors = NULL) {
+                      size_factors = NULL, squares = FALSE) {
+  modality <- NULL
+  if (!is.null(background)) background <- match_modalities(target, background, call)
+  if (is_modalities(target)) {
+    stacked <- stack_modalities(target, arg, call)
+    target <- stacked$matrix
+    modality <- stacked$modality
+    if (!is.null(background)) background <- stack_modalities(background, "background", call)$matrix
+  }
   x <- check_dims(core_matrix(target, arg, call), arg, call)
   if (!is.null(reference)) check_same_features(reference, x, arg, call, reference = "model")
   y <- NULL
@@ -73,13 +81,13 @@ read_sets <- function(target, background, call, arg = "target", reference = NULL
     check_same_features(x, y, "background", call)
   }
   masks <- check_mask(mask, !is.null(y), call)
-  weights <- check_weights(weights, x, y, call)
+  weights <- check_weights(with_modalities(weights, x, modality, squares, call), x, y, call)
   x <- weigh_data(mask_data(x, masks$target, arg, call), weights$features, weights$cells)
   if (!is.null(y)) y <- weigh_data(mask_data(y, masks$background, "background", call), weights$features, weights$background)
   size_factors <- check_size_factors(size_factors, x, y, call)
   x <- scale_data(x, size_factors$target)
   if (!is.null(y)) y <- scale_data(y, size_factors$background)
-  list(x = x, y = y, masks = masks, weights = weights, size_factors = size_factors)
+  list(x = x, y = y, masks = masks, weights = weights, size_factors = size_factors, modality = modality)
 }
 
 # A dgCMatrix with broken slots is left to the core, which looks at them before it reads any value.

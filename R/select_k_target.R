@@ -49,7 +49,7 @@ select_k_target <- function(target, background, k, k_target = NULL, loss = c("ms
                             maxit = 30, threads = NULL, verbose = NULL, seed = 1, mask = NULL, weights = NULL) {
   call <- rlang::current_env()
   check_both_sets(if (!missing(target)) target, if (!missing(background)) background, "target-only factors need", call)
-  sets <- read_sets(target, background, call, mask = mask, weights = weights)
+  sets <- read_sets(target, background, call, mask = mask, weights = weights, squares = is_mse(loss))
   check_rank_given(if (!missing(k)) k, NULL, call)
   k <- check_rank(k, min(dim(sets$x)), call)
   if (!is.null(k_target)) {

@@ -53,7 +53,7 @@
 select_rank <- function(target, background = NULL, k = 2:20, k_target = 0, loss = c("mse", "poisson", "nb", "zinb"), masks = 3, most = 2000,
                         maxit = 100, threads = NULL, verbose = NULL, seed = 1, mask = NULL, weights = NULL) {
   call <- rlang::current_env()
-  sets <- read_sets(target, background, call, mask = mask, weights = weights)
+  sets <- read_sets(target, background, call, mask = mask, weights = weights, squares = is_mse(loss))
   k_target <- check_count(k_target, min = 0, call = call)
   most <- check_count(most, call = call)
   largest <- min(dim(sets$x), most)

@@ -74,12 +74,16 @@ show_divergence <- function(object) {
   paste0("divergence: ", paste(names(known), show_number(known), collapse = ", "))
 }
 
-# What was in no sum, and what did not count once.
+# What the features are of, what was in no sum, and what did not count once.
 show_missing <- function(object) {
   misc <- object@misc
   sizes <- nrow(object@w) * c(target = ncol(object@h), background = ncol(object@h_background))
   part <- (1 - misc$n_values[names(sizes)] / sizes)[sizes > 0]
   c(
+    if (!is.null(misc$modality)) {
+      sizes_of_each <- table(misc$modality)
+      paste0("modalities: ", paste(sprintf("%s (%d features)", names(sizes_of_each), as.integer(sizes_of_each)), collapse = ", "))
+    },
     if (!is.null(misc$mask)) paste0("missing: ", paste(sprintf("%.2g%% of the %s", 100 * part, names(part)), collapse = ", ")),
     if (!is.null(misc$weights)) {
       paste("weights of", paste(c(features = "features", cells = "target cells", background = "background cells")[names(misc$weights)], collapse = ", "))

@@ -20,6 +20,7 @@ lift_pseudo_weight <- 1
 #' @param factors factors to list, by index, name or logical vector; all by default.
 #' @param complete add what every factor has of the other factors' top features, too? So that each listed feature has a row for
 #'   each listed factor, as a dot plot or a matrix needs. The added rows have no rank (`NA`) and come after the ranked ones.
+#' @param modality name of a modality, for its features alone; see [modalities()].
 #' @return A data frame of class `bcnmf_top_features` with the columns `factor` (a factor in the order asked for), `rank`, `feature` (its
 #'   name, or its row number as a string when the data had no names), `loading`, `lift` (`NA` when the
 #'   model does not hold the mean profile) and `by`, what was ranked. Features with a loading of 0 have no rank, so a dead factor has
@@ -34,7 +35,7 @@ lift_pseudo_weight <- 1
 #' # features x factors
 #' xtabs(loading ~ feature + factor, top_features(fit, n = 2, complete = TRUE))
 #' @export
-top_features <- function(fit, n = 10, by = c("loading", "lift"), factors = NULL, complete = FALSE) {
+top_features <- function(fit, n = 10, by = c("loading", "lift"), factors = NULL, complete = FALSE, modality = NULL) {
   check_fit(fit)
   n <- check_count(n)
   by <- check_choice(by, c("loading", "lift"))
@@ -44,13 +45,18 @@ top_features <- function(fit, n = 10, by = c("loading", "lift"), factors = NULL,
   if (by == "lift" && is.null(profile)) {
     abort_bcnmf("Lift needs the target's mean profile, which this model does not hold.", arg = "by", value = by)
   }
+  listed_features <- rep(TRUE, nrow(fit@w))
+  if (!is.null(modality)) {
+    all <- model_modality(fit, rlang::current_env())
+    listed_features <- all == check_choice(modality, levels(all))
+  }
   labels <- feature_names(fit)
   chosen <- colnames(fit@w)[index]
   ranked <- lapply(index, function(i) {
     loading <- unname(fit@w[, i])
     lift <- if (is.null(profile)) rep(NA_real_, length(loading)) else feature_lift(loading, profile)
     order <- order(if (by == "lift") lift else loading, decreasing = TRUE, method = "radix")
-    list(loading = loading, lift = lift, order = order, top = utils::head(order[loading[order] > 0], n))
+    list(loading = loading, lift = lift, order = order, top = utils::head(order[loading[order] > 0 & listed_features[order]], n))
   })
   listed <- if (complete) unique(unlist(lapply(ranked, `[[`, "top")))
   tables <- Map(function(name, one) {

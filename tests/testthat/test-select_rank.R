@@ -169,7 +169,7 @@ test_that("mistakes are refused, data that are not counts are told", {
   refused("at least 1, not 0", "masks", masks = 0)
   refused("at least 1, not 0", "most", most = 0)
   refused("one whole number", "seed", seed = 1:2)
-  refused("\"mse\", \"poisson\" or \"nb\"", "loss", loss = "kl")
+  refused("\"mse\", \"poisson\", \"nb\" or \"zinb\"", "loss", loss = "kl")
   expect_bcnmf_error(select_rank(x, maxit = 0), "at least 1", arg = "maxit")
   expect_bcnmf_error(select_rank(x, verbose = 2), "TRUE or FALSE", arg = "verbose")
   expect_bcnmf_error(select_rank("x"), "numeric matrix", arg = "target")

@@ -4,11 +4,14 @@ mod common;
 
 use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{Dropout, FitParams, FullBatch, Per, Projection, ProjectionParams};
+use bcnmf_core::matrix::HoldOut;
 use bcnmf_core::{Driver, LossKind, Start};
 use common::counted::{counts, fixed, lose, params, some_sizes};
 use common::scenario::{Data, Scenario, scenarios};
 use common::{cases, factor_distance, naive};
+use ndarray::Array2;
 use proptest::prelude::*;
+use std::sync::Arc;
 use std::time::Duration;
 
 fn per(per: Per) -> Dropout {
@@ -126,4 +129,74 @@ fn sizes_and_dropout_of_features_are_found() {
     let fit = data.fit::<f64>(true, &params(LossKind::Zinb, 300), &Start::Seed(1));
     let parts = found(&fit, &sizes, &dropout, &data);
     assert!(parts.iter().all(|part| *part >= 0.9), "{parts:?}");
+}
+
+/// What is predicted of entries that are held out, with nb and with zinb.
+fn predicted(x: Array2<f64>) -> [f64; 2] {
+    let data = Data::new(x, None);
+    [LossKind::Nb, LossKind::Zinb].map(|loss| {
+        let params = FitParams {
+            hold_out: Some(HoldOut { seed: 1, part: 0.1 }),
+            ..params(loss, 200)
+        };
+        let fit = data.fit::<f64>(true, &params, &Start::Seed(1));
+        fit.held_out().expect("a hold-out")[0].loss
+    })
+}
+
+#[test]
+fn lossy_counts_are_predicted_better_and_others_as_well() {
+    let mut x = counts(&[4.0; 60], 1500, 1);
+    let [nb, zinb] = predicted(x.clone());
+    assert!(zinb < 1.001 * nb, "{zinb} {nb}");
+    lose(&mut x, |i, _| 0.1 * (i % 6) as f64, 2);
+    let [nb, zinb] = predicted(x);
+    assert!(zinb < 0.99 * nb, "{zinb} {nb}");
+}
+
+#[test]
+fn dropout_of_cells_is_found() {
+    let mut x = counts(&some_sizes(300), 400, 3);
+    let dropout: Vec<f64> = (0..400).map(|j| 0.1 * f64::from(j % 6)).collect();
+    lose(&mut x, |_, j| dropout[j], 4);
+    let params = FitParams {
+        dropout: per(Per::Cell),
+        ..params(LossKind::Zinb, 300)
+    };
+    let data = Data::new(x, None);
+    for found in [
+        data.fit::<f64>(true, &params, &Start::Seed(1)).dropout(),
+        data.fit::<f32>(true, &params, &Start::Seed(1)).dropout(),
+    ] {
+        let error = |(a, b): (&f64, &f64)| (a - b).abs();
+        let mean = found[0].iter().zip(&dropout).map(error).sum::<f64>() / 400.0;
+        assert!(mean < 0.05, "{mean}");
+    }
+}
+
+#[test]
+fn probabilities_that_cannot_be_are_refused() {
+    let data = Data::new(counts(&[1.0; 5], 8, 1), None);
+    let refused = |per, probability: Vec<f64>| {
+        let dropout = Dropout {
+            per,
+            fixed: false,
+            probability: [probability, Vec::new()],
+        };
+        let params = FitParams {
+            dropout,
+            ..params(LossKind::Zinb, 1)
+        };
+        let problem = Arc::new(data.problem(true));
+        FullBatch::<f64>::new(problem, params, &Start::Seed(1))
+            .err()
+            .expect("an error")
+            .to_string()
+    };
+    assert!(refused(Per::Feature, vec![0.1; 8]).contains("5 numbers"));
+    assert!(refused(Per::Cell, vec![0.1; 5]).contains("8 numbers"));
+    for p in [-0.1, 1.0, f64::NAN] {
+        let probability = vec![0.1, p, 0.1, 0.1, 0.1];
+        assert!(refused(Per::Feature, probability).contains("below 1"));
+    }
 }

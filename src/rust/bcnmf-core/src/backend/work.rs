@@ -50,15 +50,17 @@ fn compute<T: Real>(work: Work<'_, T>) {
     with_loss!(work.job.loss, loss => compute_loss(work, loss));
 }
 
-fn compute_loss<T: Real>(work: Work<'_, T>, loss: impl Loss) {
+fn compute_loss<T: Real, L: Loss>(work: Work<'_, T>, loss: L) {
     let factors = work.job.factors;
+    // Most of a loss that looks at zeros is the same for all widths, and double precision is for reference.
+    let known = !(L::DENSE && T::LANES == 4);
     match Arch::new() {
         #[cfg(target_arch = "x86_64")]
-        Arch::V3(simd) => with_width!(T, factors, width => {
+        Arch::V3(simd) if known => with_width!(T, factors, width => {
             Simd::vectorize(simd, Kernel { work, loss, width });
         }),
         #[cfg(target_arch = "aarch64")]
-        Arch::Neon(simd) => with_width!(T, factors, width => {
+        Arch::Neon(simd) if known => with_width!(T, factors, width => {
             Simd::vectorize(simd, Kernel { work, loss, width });
         }),
         // Without vector registers there is nothing to win from a known width.

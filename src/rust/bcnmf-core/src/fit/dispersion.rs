@@ -216,7 +216,7 @@ impl<T: Real> Sizes<T> {
         [0, 1].map(|set| odds.map_or(&[][..], |odds| odds.of(Per::Cell, set)))
     }
 
-    /// The same, to be moved.
+    /// The odds of dropout, to be moved.
     pub fn odds_mut(&mut self) -> Option<&mut Odds<T>> {
         self.odds.as_mut()
     }

@@ -175,7 +175,7 @@ impl<T: Real> Odds<T> {
 /// One step of Newton's method for the logarithms of a feature's size and odds at once: small sizes and dropout explain the same zeros, and one at a time they would
 /// go the length of a ridge in small steps. `None` where the likelihood is not concave in both.
 ///
-/// `size` and `odds`: first and second derivatives by them. Where the size is to shrink, the step is taken for `1/r`, as for the size alone.
+/// First and second derivatives by the size, the same by the `odds`, and the `mixed` second one; the size's logarithm does not move by more than `most`. Where the size is to shrink, the step is taken for `1/r`, as for the size alone.
 pub(super) fn joint_step(
     [slope, curvature]: [f64; 2],
     odds: [f64; 2],

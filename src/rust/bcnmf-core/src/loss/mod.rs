@@ -5,6 +5,9 @@
 //! `F = D(X ‖ W H_X) + s · D(Y ‖ W H_Y)`, whatever the sign of `s`: the parts of `F` that are concave
 //! in `W` are replaced by their tangents, and the linear parts with a negative sign move to the
 //! numerator (`w ≥ w₀ (1 + log(w/w₀))`).
+//!
+//! What few cells need, and what is the same for all numbers of factors, is a `WithSimd` of its own, which is compiled once: a copy in
+//! every kernel would be as large as all the rest of it.
 
 mod elementary;
 mod log_sum;
@@ -25,7 +28,7 @@ use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
 use crate::width::Width;
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
 /// The losses by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -283,24 +286,6 @@ pub trait Loss: Copy + Send + Sync {
         l2: f64,
         guard: f64,
     ) -> f64;
-}
-
-/// Work on cells with entries that do not count, which is compiled once for all numbers of factors: copies of it in every kernel would be as large as
-/// all the rest of them.
-struct Apart<F>(F);
-
-/// What [`Apart`] does.
-trait Masked {
-    type Output;
-    fn run<S: Simd>(self, simd: S) -> Self::Output;
-}
-
-impl<F: Masked> WithSimd for Apart<F> {
-    type Output = F::Output;
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) -> F::Output {
-        self.0.run(simd)
-    }
 }
 
 /// Keeps a positive value above the floor while something pulls it up; what is zero, or pulled by

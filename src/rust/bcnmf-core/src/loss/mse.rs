@@ -6,15 +6,14 @@
 //! count have in these is taken off again.
 
 use super::{
-    Apart, Basis, Before, Control, Loss, Masked, Yardstick, above_rounding, floored, not_negative,
-    update_cell,
+    Basis, Before, Control, Loss, Yardstick, above_rounding, floored, not_negative, update_cell,
 };
 use crate::group::{GROUP, Groups, add_rows, add_scaled, add_to_rows, rows_of, total};
 use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
 use crate::width::{Dynamic, Rows, RowsMut, Width, dot, dot_wide};
-use pulp::{Scalar, Simd};
+use pulp::{Scalar, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// The squared error.
@@ -70,11 +69,11 @@ impl Loss for Mse {
             let mut gram = basis.shared;
             if !cell.is_whole() {
                 let factors = width.size();
-                own = simd.vectorize(Apart(OwnGram {
+                own = simd.vectorize(OwnGram {
                     basis,
                     cell,
                     factors,
-                }));
+                });
                 for (own, &all) in own.iter_mut().zip(basis.shared) {
                     *own += control.slack * (all - *own);
                 }
@@ -120,12 +119,12 @@ impl Loss for Mse {
         stats: &mut WStats<T>,
     ) {
         if !cell.is_whole() {
-            simd.vectorize(Apart(RecordMasked {
+            simd.vectorize(RecordMasked {
                 basis,
                 cell,
                 h,
                 stats,
-            }));
+            });
         }
         let mut numerator = width.rows_mut(&mut stats.numerator);
         let mut groups = Groups::new(cell.index, cell.value);
@@ -275,7 +274,7 @@ fn gram_times<S: Simd, T: Real, K: Width>(
         return shared_times(simd, width, basis, h);
     }
     let mut product = width.zeros::<T>();
-    let counted = simd.vectorize(Apart(CountedTimes { basis, cell, h }));
+    let counted = simd.vectorize(CountedTimes { basis, cell, h });
     product.as_mut().copy_from_slice(&counted);
     product
 }
@@ -287,10 +286,10 @@ struct CountedTimes<'c, T> {
     h: &'c [T],
 }
 
-impl<T: Real> Masked for CountedTimes<'_, T> {
+impl<T: Real> WithSimd for CountedTimes<'_, T> {
     type Output = Vec<T>;
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Vec<T> {
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<T> {
         let CountedTimes { basis, cell, h } = self;
         let (width, features) = (Dynamic(h.len()), basis.w.len() / h.len());
         let mostly = cell.is_mostly_masked(features);
@@ -318,10 +317,10 @@ struct RecordMasked<'c, T> {
     stats: &'c mut WStats<T>,
 }
 
-impl<T: Real> Masked for RecordMasked<'_, T> {
+impl<T: Real> WithSimd for RecordMasked<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let RecordMasked {
             basis,
             cell,
@@ -348,10 +347,10 @@ struct OwnGram<'c, T> {
     factors: usize,
 }
 
-impl<T: Real> Masked for OwnGram<'_, T> {
+impl<T: Real> WithSimd for OwnGram<'_, T> {
     type Output = Vec<T>;
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Vec<T> {
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<T> {
         let OwnGram {
             basis,
             cell,

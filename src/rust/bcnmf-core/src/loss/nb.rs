@@ -19,7 +19,7 @@ use super::poisson::{
 use super::rising::{excess, slopes};
 use super::tile::zero_slope;
 use super::zinb::{GroupOfZeros, log_kept, loss_of_zero, zero};
-use super::{Apart, Basis, Before, Control, Loss, Yardstick, update_cell};
+use super::{Basis, Before, Control, Loss, Yardstick, update_cell};
 use crate::group::{Each, GROUP, Groups, add_rows, add_scaled, add_to_rows, dots, ratios, rows_of};
 use crate::matrix::Cell;
 use crate::real::Real;
@@ -176,12 +176,12 @@ impl Loss for Nb {
         stats: &mut WStats<T>,
     ) {
         if !cell.is_whole() {
-            simd.vectorize(Apart(RecordMasked {
+            simd.vectorize(RecordMasked {
                 basis,
                 cell,
                 h,
                 stats,
-            }));
+            });
         }
         let w = width.rows(basis.w);
         let mut numerator = width.rows_mut(&mut stats.numerator);

@@ -22,15 +22,13 @@
 //! `ε = 0` is the published objective.
 
 use super::log_sum::LogSum;
-use super::{
-    Apart, Basis, Before, Control, Loss, Masked, Yardstick, is_dispersed, not_negative, update_cell,
-};
+use super::{Basis, Before, Control, Loss, Yardstick, is_dispersed, not_negative, update_cell};
 use crate::group::{Each, GROUP, Groups, add_rows, add_scaled, add_to_rows, dots, ratios, rows_of};
 use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
 use crate::width::{Dynamic, Width, column_sums, dot, dot_wide};
-use pulp::Simd;
+use pulp::{Simd, WithSimd};
 
 /// The Poisson log-likelihood, up to a constant.
 #[derive(Clone, Copy, Debug)]
@@ -103,12 +101,12 @@ impl Loss for Poisson {
         stats: &mut WStats<T>,
     ) {
         if !cell.is_whole() {
-            simd.vectorize(Apart(RecordMasked {
+            simd.vectorize(RecordMasked {
                 basis,
                 cell,
                 h,
                 stats,
-            }));
+            });
         }
         let w = width.rows(basis.w);
         let mut numerator = width.rows_mut(&mut stats.numerator);
@@ -211,7 +209,7 @@ pub(super) fn counted_sums_of<S: Simd, T: Real, K: Width>(
             cell,
             of_poisson,
         };
-        let counted = simd.vectorize(Apart(counted));
+        let counted = simd.vectorize(counted);
         sums.as_mut().copy_from_slice(&counted);
     }
     sums
@@ -225,10 +223,10 @@ struct CountedSums<'c, T> {
     of_poisson: bool,
 }
 
-impl<T: Real> Masked for CountedSums<'_, T> {
+impl<T: Real> WithSimd for CountedSums<'_, T> {
     type Output = Vec<T>;
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Vec<T> {
+    fn with_simd<S: Simd>(self, simd: S) -> Vec<T> {
         let CountedSums {
             basis,
             all,
@@ -292,10 +290,10 @@ pub(super) struct RecordMasked<'c, T> {
     pub stats: &'c mut WStats<T>,
 }
 
-impl<T: Real> Masked for RecordMasked<'_, T> {
+impl<T: Real> WithSimd for RecordMasked<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let RecordMasked {
             basis,
             cell,

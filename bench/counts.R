@@ -1,0 +1,113 @@
+# What is estimated of dispersed and lossy counts, and which loss suits which counts. Writes RESULTS-counts.md. See README.md beside this file.
+#   Rscript bench/counts.R [--features 500] [--cells 5000] [--seeds 3] [...]     all arguments: --help
+script <- sub("^--file=", "", grep("^--file=", commandArgs(), value = TRUE))
+source(file.path(dirname(script), "common.R"))
+args <- read_arguments(list(features = 500, cells = 5000, k = 5, seeds = 3, maxit = 300, threads = 2, output = file.path(bench_dir, "RESULTS-counts.md")))
+options(bcnmf.threads = args$threads, bcnmf.verbose = FALSE)
+
+# Counts of planted programs. Features and cells lose what `dropout` says.
+draw <- function(seed, size, dropout) {
+  sim <- bcnmf::simulate_contrast(args$features, args$cells, 0, k_shared = args$k, k_target = 0, depth = 3 * args$features, loading_shape = 0.5, seed = seed)
+  set.seed(seed)
+  mu <- sim$w %*% sim$h
+  counts <- if (is.null(size)) stats::rpois(length(mu), mu) else stats::rnbinom(length(mu), size = size, mu = mu)
+  kept <- stats::rbinom(length(mu), 1, 1 - dropout)
+  x <- methods::as(Matrix::Matrix(matrix(counts * kept, nrow(mu)), sparse = TRUE), "CsparseMatrix")
+  rownames(x) <- rownames(sim$target)
+  list(x = x, w = sim$w, size = size, dropout = dropout, common = rowMeans(mu) >= 0.5)
+}
+
+kinds <- list(
+  poisson = function(seed) draw(seed, NULL, 0),
+  nb = function(seed) draw(seed, exp(seq(log(0.5), log(10), length.out = args$features)), 0),
+  zinb = function(seed) draw(seed, exp(seq(log(0.5), log(10), length.out = args$features)), rep_len(c(0, 0.1, 0.2, 0.3, 0.4, 0.5), args$features))
+)
+
+
+one_row <- function(kind, data, loss, seed) {
+  seconds <- system.time(fit <- bcnmf::bcnmf(data$x, k = args$k, loss = loss, seed = seed, maxit = args$maxit))[["elapsed"]]
+  common <- data$common
+  unit <- function(w) t(t(w) / sqrt(colSums(w^2)))
+  data.frame(
+    counts = kind, loss = loss, seed = seed,
+    size = if (is.null(data$size)) NA else if (is.null(fit$dispersion)) NA else mean(abs(1 / fit$dispersion / data$size - 1)[common] <= 0.25),
+    dropout = if (is.null(fit$dropout)) NA else mean(abs(fit$dropout - rep_len(data$dropout, args$features))[common] <= 0.05),
+    cosine = mean(apply(crossprod(unit(fit$w), unit(data$w)), 2, max)), seconds = seconds
+  )
+}
+
+seeds <- seq_len(args$seeds)
+fits <- list()
+likelihoods <- list()
+for (kind in names(kinds)) for (seed in seeds) {
+  data <- kinds[[kind]](seed)
+  for (loss in c("poisson", "nb", "zinb")) fits[[length(fits) + 1]] <- one_row(kind, data, loss, seed)
+  found <- bcnmf::select_loss(data$x, k = args$k, seed = seed)
+  likelihoods[[length(likelihoods) + 1]] <- cbind(counts = kind, as.data.frame(found))
+  message(kind, ", seed ", seed)
+}
+fits <- do.call(rbind, fits)
+likelihoods <- do.call(rbind, likelihoods)
+
+folder <- Sys.getenv("BCNMF_DATA", file.path(bench_dir, "..", "..", "shared", "data"))
+blood <- file.path(folder, "pbmc_stim.RData")
+if (file.exists(blood)) {
+  cells <- new.env()
+  load(blood, cells)
+  both <- cbind(cells$pbmc.stim, cells$pbmc.ctrl)
+  both <- both[order(-Matrix::rowMeans(both))[1:2000], ]
+  stimulated <- rep(c(TRUE, FALSE), c(ncol(cells$pbmc.stim), ncol(cells$pbmc.ctrl)))
+  for (k in c(5, 10, 20)) {
+    found <- bcnmf::select_loss(both, k = k)
+    likelihoods <- rbind(likelihoods, cbind(counts = sprintf("blood cells, k = %d", k), as.data.frame(found)))
+  }
+  auc <- function(use) {
+    r <- rank(use)
+    (sum(r[stimulated]) - sum(stimulated) * (sum(stimulated) + 1) / 2) / (sum(stimulated) * sum(!stimulated))
+  }
+  stimulus <- do.call(rbind, lapply(c("poisson", "nb", "zinb"), function(loss) do.call(rbind, lapply(seeds, function(seed) {
+    seconds <- system.time(fit <- bcnmf::bcnmf(both, k = 10, loss = loss, seed = seed, maxit = args$maxit))[["elapsed"]]
+    each <- apply(bcnmf::embedding(fit), 2, auc)
+    data.frame(loss = loss, auc = max(each, 1 - each), seconds = seconds, lost = if (is.null(fit$dropout)) NA else mean(fit$dropout > 0.05))
+  }))))
+}
+
+mean_range <- function(x, digits = 2) {
+  x <- x[!is.na(x)]
+  if (!length(x)) return("")
+  shown <- formatC(c(mean(x), range(x)), format = "f", digits = digits)
+  sprintf("%s (%s to %s)", shown[1], shown[2], shown[3])
+}
+# One row a group, in the order they come in.
+by_group <- function(table, keys, row) {
+  group <- do.call(paste, table[keys])
+  do.call(rbind, lapply(unique(group), function(g) row(table[group == g, ])))
+}
+fits$relative <- fits$seconds / ave(ifelse(fits$loss == "poisson", fits$seconds, NA), fits$counts, fits$seed, FUN = function(x) mean(x, na.rm = TRUE))
+lines <- c(
+  "# What counts.R wrote last", "",
+  sprintf("bcnmf %s, %s, %s; %d features, %d cells, %d programs, %d seeds, at most %d sweeps.", utils::packageVersion("bcnmf"), R.version.string, Sys.Date(), args$features, args$cells, args$k, args$seeds, args$maxit),
+  "Means over seeds, least and largest in brackets.", "",
+  "## Simulated counts", "",
+  "Sizes from 0.5 to 10; with zinb 0 to 50 % of each feature's counts are lost. *Sizes*, *dropout*: parts of the features with a mean of at least 0.5 whose size is found within a quarter, and whose probability of dropout within 0.05. *Cosine*: of the best",
+  "factor for each program. *Time*: of the whole fit, relative to poisson's in the same run.", "",
+  markdown_table(by_group(fits, c("counts", "loss"), function(rows) data.frame(
+    counts = rows$counts[1], loss = rows$loss[1], sizes = mean_range(rows$size), dropout = mean_range(rows$dropout),
+    cosine = mean_range(rows$cosine, 3), time = mean_range(rows$relative, 1)
+  ))), "",
+  "## Held-out likelihood", "",
+  "`select_loss()`: minus the mean log-likelihood of a held-out entry, how far it is above the best in %, and how often the loss was selected.", "",
+  markdown_table(by_group(likelihoods, c("counts", "distribution"), function(rows) data.frame(
+    counts = rows$counts[1], loss = rows$distribution[1], "held-out loss" = mean_range(rows$loss, 3),
+    "above the best, %" = mean_range(100 * rows$excess), selected = sprintf("%d of %d", sum(rows$selected), nrow(rows)), check.names = FALSE
+  ))),
+  if (exists("stimulus")) c(
+    "", "## Interferon-stimulated and control blood cells together", "",
+    "2 000 genes, k = 10, no contrast: the best factor's AUC for the stimulus, the part of genes of which more than 5 % are said to be lost, and the time relative to poisson's mean.", "",
+    markdown_table(by_group(stimulus, "loss", function(rows) data.frame(
+      loss = rows$loss[1], AUC = mean_range(rows$auc, 3), "genes with dropout" = mean_range(rows$lost, 3),
+      time = mean_range(rows$seconds / mean(stimulus$seconds[stimulus$loss == "poisson"]), 1), check.names = FALSE
+    )))
+  )
+)
+write_lines(lines, args$output)

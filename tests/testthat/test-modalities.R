@@ -1,0 +1,105 @@
+# RNA and proteins of the same cells: the proteins' counts are a hundred times as many.
+two_sim <- function() {
+  sim <- simulate_contrast(100, 200, 120, k_shared = 3, k_target = 1, share = 0.3, depth = 300, seed = 1)
+  parts <- function(x) {
+    protein <- as.matrix(x[81:100, ]) * 100
+    rownames(protein) <- paste0("adt", 1:20)
+    list(rna = x[1:80, ], protein = protein)
+  }
+  list(target = parts(sim$target), background = parts(sim$background), w = sim$w)
+}
+
+test_that("modalities are one matrix, unless they are weighted", {
+  sim <- two_sim()
+  one <- lapply(sim[c("target", "background")], function(x) rbind(as.matrix(x$rna), x$protein))
+  none <- list(modalities = "none")
+  for (loss in c("mse", "poisson")) {
+    fit <- function(x, y, ...) bcnmf(x, y, k = 4, k_target = 1, loss = loss, maxit = 30, precision = "double", ...)
+    expect_same_model(fit(sim$target, sim$background, weights = none), fit(one$target, one$background), tolerance = 1e-6)
+    equal <- fit(sim$target, sim$background)
+    size <- if (loss == "mse") function(x) sum(x^2) else sum
+    per <- 1 / vapply(sim$target, size, 0)
+    given <- list(features = rep(unname(per), c(80, 20)))
+    expect_same_model(equal, fit(one$target, one$background, weights = given), tolerance = 1e-6)
+    expect_same_model(equal, fit(sim$target, sim$background, weights = list(modalities = per)), tolerance = 1e-6)
+    # the unit of a modality does not matter then, but for where a fit starts
+    other <- sim
+    other$target$protein <- other$target$protein * 64
+    other$background$protein <- other$background$protein * 64
+    expect_equal(fit(other$target, other$background)$h, equal$h, tolerance = 0.01)
+  }
+})
+
+test_that("a model of modalities has their features, and does what others do", {
+  sim <- two_sim()
+  fit <- bcnmf(sim$target, sim$background, k = 4, k_target = 1, loss = "poisson", maxit = 300)
+  expect_identical(rownames(fit$w), c(rownames(sim$target$rna), paste0("adt", 1:20)))
+  expect_identical(levels(fit$modality), c("rna", "protein"))
+  expect_named(fit$modality, rownames(fit$w))
+  expect_output(print(fit), "rna (80 features), protein (20 features)", fixed = TRUE)
+  both <- modalities(fit)
+  expect_named(both, c("rna", "protein"))
+  expect_identical(lapply(both, function(one) rownames(one$w)), split(rownames(fit$w), fit$modality)[c("rna", "protein")])
+  for (one in both) expect_equal(unname(colSums(one$w)), rep(1, 4))
+  expect_equal(both$rna$share + both$protein$share, stats::setNames(rep(1, 4), colnames(fit$w)))
+  found <- rbind(both$rna$w * rep(both$rna$share, each = 80), both$protein$w * rep(both$protein$share, each = 20))
+  expect_equal(found, fit$w)
+  top <- top_features(fit, n = 5, modality = "protein")
+  expect_true(all(startsWith(top$feature, "adt")) && nrow(top) == 20)
+  expect_equal(predict(fit, sim$target), fit$h, tolerance = 0.02)
+  table <- evaluate(fit, sim$target, sim$background)
+  expect_equal(table$divergence, unname(fit$divergence[c("target", "background")]), tolerance = 1e-5)
+  expect_identical(dim(residuals(fit, sim$target)), c(100L, 200L))
+  on <- bcnmf(sim$target, sim$background, init = fit, maxit = 5, tol = 0)
+  expect_lte(on$divergence[["objective"]], fit$divergence[["objective"]] * (1 + 1e-6))
+  expect_identical(on$modality, fit$modality)
+  ranks <- select_rank(sim$target, k = 2:4, loss = "poisson", masks = 1, maxit = 30)
+  expect_equal(sum(ranks$selected), 1)
+  fits <- lapply(1:2, function(seed) bcnmf(sim$target, k = 3, loss = "nb", seed = seed, maxit = 50))
+  expect_identical(consensus(fits, target = sim$target)$model$modality, fit$modality)
+})
+
+test_that("proteins that some cells lack are missing", {
+  sim <- two_sim()
+  x <- sim$target
+  x$protein[, 101:200] <- NA
+  fit <- bcnmf(x, k = 3, loss = "poisson", mask = "NA", maxit = 100, seed = 1)
+  truth <- bcnmf(sim$target, k = 3, loss = "poisson", maxit = 100, seed = 1)
+  guess <- as.matrix(impute(fit, x))[81:100, 101:200]
+  known <- sim$target$protein[, 101:200]
+  expect_lt(sum((guess - known)^2), 0.5 * sum((known - rowMeans(x$protein[, 1:100]))^2))
+  expect_true(all(best_cosine(fit$w, truth$w) > 0.8))
+})
+
+test_that("names are made where there are none, and told apart where they repeat", {
+  x <- list(a = matrix(1:6 + 0, 3, 2), b = matrix(6:1 + 0, 3, 2))
+  expect_identical(rownames(bcnmf(x, k = 1, maxit = 2)$w), c("a1", "a2", "a3", "b1", "b2", "b3"))
+  rownames(x$a) <- rownames(x$b) <- c("CD3", "CD4", "CD8")
+  colnames(x$b) <- c("cell1", "cell2")
+  fit <- bcnmf(x, k = 1, maxit = 2)
+  expect_identical(rownames(fit$w), paste(rep(c("a", "b"), each = 3), c("CD3", "CD4", "CD8"), sep = ":"))
+  expect_identical(colnames(fit$h), c("cell1", "cell2"))
+  # in any order
+  reversed <- bcnmf(x, x[2:1], k = 1, alpha = 0.1, maxit = 2)
+  expect_identical(rownames(reversed$w), rownames(fit$w))
+})
+
+test_that("wrong modalities are refused", {
+  sim <- two_sim()
+  x <- sim$target
+  expect_bcnmf_error(bcnmf(unname(x), k = 2), "different names", arg = "target")
+  expect_bcnmf_error(bcnmf(list(), k = 2), "different names", arg = "target")
+  expect_bcnmf_error(bcnmf(list(rna = x), k = 2), "a matrix", arg = "target$rna")
+  expect_bcnmf_error(bcnmf(list(rna = x$rna, protein = x$protein[, 1:9]), k = 2), "same cells", arg = "target$protein")
+  moved <- x
+  moved$protein <- moved$protein[, 200:1]
+  expect_bcnmf_error(bcnmf(moved, k = 2), "in one order", arg = "target$protein")
+  expect_bcnmf_error(bcnmf(x, sim$background$rna, k = 2), "or neither", arg = "background")
+  expect_bcnmf_error(bcnmf(x, sim$background[1], k = 2), "must have the target's modalities", arg = "background")
+  expect_bcnmf_error(bcnmf(x, k = 2, weights = list(modalities = c(1, -1))), "2 finite numbers", arg = "weights$modalities")
+  expect_bcnmf_error(bcnmf(x, k = 2, weights = list(modalities = c(protein = 1, rna = 1))), "in place 1", arg = "weights$modalities")
+  expect_bcnmf_error(bcnmf(x$rna, k = 2, weights = list(modalities = "equal")), "no list of modalities", arg = "weights")
+  expect_bcnmf_error(bcnmf(x, k = 2, loss = c(rna = "poisson", protein = "mse")), "loss", arg = "loss")
+  expect_bcnmf_error(modalities(bcnmf(x$rna, k = 2, maxit = 2)), "no modalities", arg = "fit")
+  expect_bcnmf_error(top_features(bcnmf(x, k = 2, maxit = 2), modality = "atac"), "rna", arg = "modality")
+})
