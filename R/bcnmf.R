@@ -118,7 +118,7 @@
 #' @param lambda weight of the background when `k_target > 0`. By default the background counts twice what would make both sets count the same (their sums of squares with `"mse"`, of counts otherwise).
 #' @param loss `"mse"` for values like log-normalised expression or methylation, `"poisson"` for counts, `"nb"` for counts that vary more than Poisson's:
 #'   negative binomial with mean `mu` and variance `mu + dispersion * mu^2` (Gouvert, Oberlin and Fevotte 2020). It looks at zeros as well, and takes several times as long as `"poisson"`.
-#'   `"zinb"` for such counts of which some are lost (zero-inflated negative binomial), which takes two to three times as long again.
+#'   `"zinb"` for such counts of which some are lost (zero-inflated negative binomial), which takes three to five times as long again.
 #'   Or `"auto"`, for the one of these that [select_loss()] selects with its defaults, whose table is then in `fit$losses`.
 #' @param seed one or more whole numbers: a fit is started from each and the one with the best objective is returned.
 #'   All are listed in `fit$restarts`.

@@ -138,7 +138,8 @@ predicted_rates <- function(w, h, at, profile, loss) {
 
 # Of counts, given rates, dispersions and dropout of their features; `error`: the mean square of what a model of mse leaves.
 log_likelihood <- function(x, rate, loss, dispersion, dropout, error) {
-  rate <- pmax(rate, .Machine$double.xmin)
+  # of a cell or feature that has nothing else
+  rate <- pmax(rate, 1e-12)
   dispersed <- function() {
     dispersion <- rep_len(dispersion, length(x))
     some <- dispersion > 0

@@ -30,8 +30,8 @@ one_row <- function(kind, data, loss, seed) {
   unit <- function(w) t(t(w) / sqrt(colSums(w^2)))
   data.frame(
     counts = kind, loss = loss, seed = seed,
-    size = if (is.null(data$size)) NA else if (is.null(fit$dispersion)) NA else mean(abs(1 / fit$dispersion / data$size - 1)[common] <= 0.25),
-    dropout = if (is.null(fit$dropout)) NA else mean(abs(fit$dropout - rep_len(data$dropout, args$features))[common] <= 0.05),
+    size = if (is.null(data$size)) NA else if (is.null(fit@misc$dispersion)) NA else mean(abs(1 / fit@misc$dispersion / data$size - 1)[common] <= 0.25),
+    dropout = if (is.null(fit@misc$dropout)) NA else mean(abs(fit@misc$dropout - rep_len(data$dropout, args$features))[common] <= 0.05),
     cosine = mean(apply(crossprod(unit(fit$w), unit(data$w)), 2, max)), seconds = seconds
   )
 }
@@ -68,7 +68,7 @@ if (file.exists(blood)) {
   stimulus <- do.call(rbind, lapply(c("poisson", "nb", "zinb"), function(loss) do.call(rbind, lapply(seeds, function(seed) {
     seconds <- system.time(fit <- bcnmf::bcnmf(both, k = 10, loss = loss, seed = seed, maxit = args$maxit))[["elapsed"]]
     each <- apply(bcnmf::embedding(fit), 2, auc)
-    data.frame(loss = loss, auc = max(each, 1 - each), seconds = seconds, lost = if (is.null(fit$dropout)) NA else mean(fit$dropout > 0.05))
+    data.frame(loss = loss, auc = max(each, 1 - each), seconds = seconds, lost = if (is.null(fit@misc$dropout)) NA else mean(fit@misc$dropout > 0.05))
   }))))
 }
 

@@ -66,6 +66,12 @@ pub trait Real:
     fn sum_registers<S: Simd>(simd: S, registers: &Each<Self::Register<S>>) -> Each<Self>;
 }
 
+/// How often an item counts by these weights: once where there are none.
+#[inline(always)]
+pub(crate) fn count<T: Real>(weights: &[T], item: usize) -> T {
+    weights.get(item).copied().unwrap_or(T::one())
+}
+
 /// The register operations of one precision, by pulp's names and ours.
 macro_rules! registers {
     ($register:ident, $splat:ident, $multiply_add:ident, $add:ident, $div:ident,

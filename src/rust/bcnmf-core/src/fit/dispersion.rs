@@ -7,7 +7,7 @@ use super::{By, Dispersion, Dropout, Per, Problem};
 use crate::Result;
 use crate::loss::{Dispersed, LossKind};
 use crate::matrix::Matrix;
-use crate::real::Real;
+use crate::real::{Real, count};
 use crate::stats::WStats;
 
 /// The range of sizes. From the upper end on a feature is taken to be Poisson, with an infinite size.
@@ -287,7 +287,7 @@ impl<T: Real> Sizes<T> {
                 if size.is_finite() {
                     set.rows.extend_from_slice(row);
                 } else {
-                    let weight = weight.get(i).map_or(1.0, |weight| weight.wide());
+                    let weight = count(weight, i).wide();
                     sums.iter_mut()
                         .zip(row)
                         .for_each(|(sum, w)| *sum += weight * w.wide());
@@ -336,7 +336,7 @@ impl<T: Real> Sizes<T> {
         for (at, set) in self.sets.iter_mut().enumerate() {
             let global = (by == By::Global).then(|| {
                 let features = set.features.iter().map(|&i| i as usize);
-                let weight = |i: usize| self.feature_weight.get(i).map_or(1.0, |weight| *weight);
+                let weight = |i: usize| count(&self.feature_weight, i);
                 let sums = features.fold([0.0; 2], |sum, i| add(sum, sizes(at, i), weight(i)));
                 newton(sums, most)
             });

@@ -3,7 +3,7 @@
 use super::params::{Dropout, Per, within};
 use crate::Result;
 use crate::loss::zinb::{PRIOR, log_odds, odds_of, prior, probability};
-use crate::real::Real;
+use crate::real::{Real, count};
 
 /// Where probabilities of features and cells start: so low that the objective hardly rises. From there those of features climb as the sizes move; what is left to expectation-maximisation
 /// alone would take long.
@@ -113,8 +113,8 @@ impl<T: Real> Odds<T> {
             return 0.0;
         }
         let odds = self.sets.get(set).into_iter().flatten().enumerate();
-        let times = |i: usize| weight.get(i).map_or(1.0, |weight| *weight);
-        odds.map(|(i, odds)| times(i) * prior(odds.wide())).sum()
+        odds.map(|(i, odds)| count(weight, i) * prior(odds.wide()))
+            .sum()
     }
 
     /// Takes those of a set's cells that come out of a pass, for the cells in this order, if they are not in their own.

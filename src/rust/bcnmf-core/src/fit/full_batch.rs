@@ -16,7 +16,7 @@ use super::{
 };
 use crate::backend::{Job, Pass, Set, Sums};
 use crate::loss::{Basis, Control, Loss, SLACK, with_loss};
-use crate::real::Real;
+use crate::real::{Real, count};
 use crate::stats::WStats;
 use crate::width::{column_sums, padded};
 use crate::{Error, Result};
@@ -447,7 +447,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
         let rows = self.w.chunks_exact(padded::<T>(self.params.k));
         rows.enumerate()
             .map(|(i, row)| {
-                let counts = self.weight.get(i).map_or(1.0, |weight| weight.wide());
+                let counts = count(&self.weight, i).wide();
                 counts * row.iter().map(penalty).sum::<f64>()
             })
             .sum()

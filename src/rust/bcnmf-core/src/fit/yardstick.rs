@@ -2,7 +2,7 @@
 
 use crate::loss::{self, LossKind};
 use crate::matrix::{Columns, Matrix, Summary, with_columns};
-use crate::real::Real;
+use crate::real::{Real, count};
 
 /// The mean profile of a set and the weights of its features; empty without a hold-out.
 ///
@@ -35,8 +35,8 @@ impl<T: Real> Yardstick<T> {
         };
         // All cells alike: no rounding error may pass for a loss.
         let least = 1e-9 * size / (null.len() * set.column_sums.len()) as f64;
-        let counts = |i: usize| weights.get(i).copied().unwrap_or(1.0);
-        let weight = |(i, null): (usize, &f64)| T::of(counts(i) * unit / (null + mean).max(least));
+        let weight =
+            |(i, null): (usize, &f64)| T::of(count(weights, i) * unit / (null + mean).max(least));
         let mut profile: Vec<f64> = set.profile();
         if !weights.is_empty() {
             // As the fitted totals that it smooths are weighted.

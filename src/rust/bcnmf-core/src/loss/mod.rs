@@ -25,7 +25,7 @@ pub(crate) use tile::{ABREAST, TILE, Tile, Zeros, ZerosRecord};
 
 use crate::group::Each;
 use crate::matrix::Cell;
-use crate::real::Real;
+use crate::real::{Real, count};
 use crate::stats::WStats;
 use crate::width::Width;
 use pulp::Simd;
@@ -161,7 +161,7 @@ impl<T: Real> Basis<'_, T> {
     /// How often a feature counts.
     #[inline(always)]
     pub(crate) fn weight_of(&self, feature: usize) -> T {
-        self.weight.get(feature).copied().unwrap_or(T::one())
+        count(self.weight, feature)
     }
 
     /// Multiplies what a group's entries have by the weights of their features.

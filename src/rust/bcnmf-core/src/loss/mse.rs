@@ -10,7 +10,7 @@ use super::{
 };
 use crate::group::{GROUP, Groups, add_rows, add_scaled, add_to_rows, rows_of, total};
 use crate::matrix::Cell;
-use crate::real::Real;
+use crate::real::{Real, count};
 use crate::stats::WStats;
 use crate::width::{Dynamic, Rows, RowsMut, Width, dot, dot_wide};
 use pulp::{Scalar, Simd, WithSimd};
@@ -29,9 +29,7 @@ impl Loss for Mse {
             .map(|(part, rows)| {
                 let mut gram = vec![0.0; factors * factors];
                 for (at, row) in rows.chunks_exact(factors).enumerate() {
-                    let weight = weight
-                        .get(part * ROWS + at)
-                        .map_or(1.0, |weight| weight.wide());
+                    let weight = count(weight, part * ROWS + at).wide();
                     add_outer(Scalar, Dynamic(factors), &mut gram, weight, row);
                 }
                 gram

@@ -1,7 +1,7 @@
 //! One look at all values before any work starts.
 
 use super::{Columns, Matrix, Missing, with_columns};
-use crate::real::Real;
+use crate::real::{Real, count};
 use crate::{Error, Result};
 use rayon::prelude::*;
 use std::ops::Range;
@@ -217,7 +217,6 @@ fn scan(
     range: Range<usize>,
     [feature_weights, cell_weights]: [&[f64]; 2],
 ) -> (Summary, [Found; 3]) {
-    let weight_of = |weights: &[f64], at: usize| weights.get(at).copied().unwrap_or(1.0);
     let mut absent = Vec::new();
     let mut part = Summary {
         row_sums: vec![0.0; block.rows()],
@@ -229,7 +228,7 @@ fn scan(
         absent.clear();
         block.absent(j, &mut absent);
         part.missing += absent.len();
-        let cell_weight = weight_of(cell_weights, j);
+        let cell_weight = count(cell_weights, j);
         for (i, x) in block.column(j) {
             if !(x >= 0.0 && x.is_finite()) {
                 let kind = if x.is_nan() {
@@ -244,7 +243,7 @@ fn scan(
             }
             column_sum += x;
             part.sum_squares += x * x;
-            let weight = weight_of(feature_weights, i) * cell_weight;
+            let weight = count(feature_weights, i) * cell_weight;
             part.weighted[0] += weight * x;
             part.weighted[1] += weight * x * x;
             part.max = part.max.max(x);
