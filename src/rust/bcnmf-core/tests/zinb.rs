@@ -200,3 +200,17 @@ fn probabilities_that_cannot_be_are_refused() {
         assert!(refused(Per::Feature, probability).contains("below 1"));
     }
 }
+
+#[test]
+fn a_fit_of_poisson_counts_ends() {
+    let data = Data::new(counts(&[f64::INFINITY; 60], 500, 1), None);
+    for per in [Per::Feature, Per::Cell] {
+        let params = FitParams {
+            tol: 1e-7,
+            dropout: self::per(per),
+            ..params(LossKind::Zinb, 600)
+        };
+        let fit = data.fit::<f64>(true, &params, &Start::Seed(1));
+        assert!(fit.converged(), "{per:?}");
+    }
+}

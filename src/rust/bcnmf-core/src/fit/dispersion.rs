@@ -358,8 +358,11 @@ impl<T: Real> Sizes<T> {
                         joint.map_or_else(|| newton(sizes(at, i), most), |[step, _]| step)
                     }
                 };
-                set.size[i] *= step.exp();
-                moved += step.abs().min(MOST);
+                let old = set.size[i];
+                set.size[i] = old * step.exp();
+                // What pushes against an end does not move.
+                let new = set.size[i].clamp(SIZES[0], SIZES[1]);
+                moved += (new / old).ln().abs().min(MOST);
                 number += 1;
             }
         }
