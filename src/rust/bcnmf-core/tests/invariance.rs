@@ -4,8 +4,8 @@ mod common;
 
 use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{
-    By, Contrast, Dispersion, Factors, FitParams, Outcome, Penalty, Problem, Restarts, Scaling,
-    Steps,
+    By, Contrast, Dispersion, Dropout, Factors, FitParams, Outcome, Penalty, Problem, Restarts,
+    Scaling, Steps,
 };
 use bcnmf_core::matrix::Missing;
 use bcnmf_core::real::Real;
@@ -234,10 +234,11 @@ proptest! {
         let k = 5;
         let k_target = k_target.min(k);
         let data = Data::new(random(15, 20, 0.9, seed), Some(random(15, 12, 0.9, !seed)));
-        // Sizes of its own: the target's are not to be those of a background that nothing explains.
-        let dispersion = Dispersion { shared: false, ..Dispersion::default() };
+        // Sizes and dropout that stay: when they are estimated depends on how much those of both sets still move.
+        let dispersion = Dispersion { by: By::Fixed, shared: false, size: [vec![2.0; 15], vec![1.0; 15]] };
+        let dropout = Dropout { fixed: true, probability: [vec![0.1; 15], vec![0.2; 15]], ..Dropout::default() };
         let params =
-            FitParams { maxit: 15, tol: 0.0, weight: lambda, k_target, dispersion, ..FitParams::new(k, loss) };
+            FitParams { maxit: 15, tol: 0.0, weight: lambda, k_target, dispersion, dropout, ..FitParams::new(k, loss) };
         for start in [Start::Seed(seed), start_of(&data, k, seed)] {
             let fit = data.fit::<f64>(sparse, &params, &start).factors();
             for cell in fit.h_background.chunks_exact(k) {
