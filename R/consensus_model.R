@@ -97,7 +97,7 @@ check_consensus_data <- function(fits, target, background, call) {
 place_consensus <- function(found, fits, target, background, mask, maxit, threads, verbose, call) {
   weights <- model_weights(fits[[1]], target, background)
   sets <- read_sets(target, background, call,
-    reference = found$w, mask = mask, weights = weights, squares = fits[[1]]@loss == "mse", size_factors = inherited_size_factors(fits[[1]])
+    reference = found$w, mask = mask, weights = weights, squares = is_mse(fits[[1]]@loss), size_factors = inherited_size_factors(fits[[1]])
   )
   x <- sets$x
   y <- sets$y

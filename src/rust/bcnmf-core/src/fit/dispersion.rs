@@ -47,8 +47,6 @@ pub(super) struct Sizes<T> {
     always: bool,
     /// Of dropout, with zero-inflated counts.
     odds: Option<Odds<T>>,
-    /// Features, or target and background cells, that have odds.
-    with_odds: Vec<usize>,
     /// Sweeps to take before sizes are estimated from scratch.
     head: Option<usize>,
     /// Sweeps before they began to move, and estimates since.
@@ -157,7 +155,7 @@ impl<T: Real> Sizes<T> {
         unit: f64,
     ) -> Result<Self> {
         let odds = dropout
-            .map(|dropout| Odds::new(dropout, &with_odds))
+            .map(|dropout| Odds::new(dropout, with_odds))
             .transpose()?;
         let sets = start.into_iter().map(|size| Set {
             size,
@@ -171,7 +169,6 @@ impl<T: Real> Sizes<T> {
             always: dispersion.by == By::Fixed
                 && odds.as_ref().is_some_and(|odds| odds.per() == Per::Feature),
             odds,
-            with_odds,
             dispersion,
             ..Sizes::default()
         };
@@ -181,7 +178,7 @@ impl<T: Real> Sizes<T> {
 
     fn begin_odds(&mut self) {
         if let Some(odds) = &mut self.odds {
-            odds.begin(&self.with_odds);
+            odds.begin();
             self.settle();
         }
     }

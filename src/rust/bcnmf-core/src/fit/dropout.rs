@@ -22,6 +22,8 @@ const RESTLESS: f64 = 2e-3;
 #[derive(Clone, Debug)]
 pub(super) struct Odds<T> {
     dropout: Dropout,
+    /// How many features or cells have odds in each set.
+    lengths: Vec<usize>,
     /// Features (one set that stands for both, or two) or cells of target and background; empty before they begin.
     sets: Vec<Vec<T>>,
     /// How much the probabilities moved in the last sweep: means of each set, added up.
@@ -33,9 +35,9 @@ impl<T: Real> Odds<T> {
     ///
     /// # Errors
     /// Probabilities that are given and wrong.
-    pub fn new(dropout: Dropout, lengths: &[usize]) -> Result<Self> {
+    pub fn new(dropout: Dropout, lengths: Vec<usize>) -> Result<Self> {
         let name = "probability of dropout";
-        for (given, &length) in dropout.probability.iter().zip(lengths) {
+        for (given, &length) in dropout.probability.iter().zip(&lengths) {
             if dropout.probability[0].is_empty() {
                 break;
             }
@@ -50,16 +52,17 @@ impl<T: Real> Odds<T> {
         }
         Ok(Odds {
             dropout,
+            lengths,
             sets: Vec::new(),
             moved: f64::INFINITY,
         })
     }
 
-    /// Lets them begin, for sets of so many features or cells.
-    pub fn begin(&mut self, lengths: &[usize]) {
+    /// Lets them begin.
+    pub fn begin(&mut self) {
         let given = self.dropout.probability.iter();
         let start = START[self.dropout.per as usize];
-        let start = given.zip(lengths).map(|(given, &length)| {
+        let start = given.zip(&self.lengths).map(|(given, &length)| {
             if given.is_empty() {
                 vec![T::of(odds_of(start)); length]
             } else {
