@@ -64,13 +64,13 @@ alpha_path <- function(target, background, k, beta = c(0, 0.05, 0.1, 0.2, 0.3, 0
                        mask = NULL, weights = NULL) {
   call <- rlang::current_env()
   check_both_sets(if (!missing(target)) target, if (!missing(background)) background, "a path over contrast strengths needs", call)
-  sets <- read_sets(target, background, call, mask = mask, weights = weights, squares = is_mse(loss))
+  sets <- read_sets(target, background, call, mask = mask, weights = weights, loss = loss)
   x <- sets$x
   y <- sets$y
   check_rank_given(if (!missing(k)) k, NULL, call)
   k <- check_rank(k, min(dim(x)), call)
   settings <- list(
-    k = k, loss = check_choice(loss, known_losses), beta = check_betas(beta, call), tolerance = check_number(tolerance, min = 0),
+    k = k, loss = check_choice(sets$loss, known_losses, arg = "loss"), beta = check_betas(beta, call), tolerance = check_number(tolerance, min = 0),
     shuffles = check_count(shuffles, min = 0), most = check_count(most, min = max(k, 2)), maxit = check_count(maxit),
     seed = check_one_seed(seed, call), threads = resolve_threads(threads, call)
   )

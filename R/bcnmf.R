@@ -88,7 +88,8 @@
 #'
 #' **Several modalities** of the same cells, such as RNA and surface proteins: `object` and `background` are then lists of matrices with the names of the modalities. They are factorised with one `h` for all, and a `w` that has
 #' the features of all ([modalities()] takes it apart); that is the published variant for two of them, for any number. They count the same, whatever their features and totals, unless `weights = list(modalities = )` says otherwise: `"none"` leaves them as
-#' they are, as published, and numbers say how often. All have one loss. What a modality does not know of some cells can be `NA` with `mask = "NA"`. The matrices are copied into one.
+#' they are, as published, and numbers say how often. They have one loss, or one each, as in `loss = c(rna = "nb", protein = "mse")`: the objective is the sum of their divergences, each times its weight; `h` takes steps that go down in
+#' the sum, and the features of modalities with squared errors come last in `w`. What a modality does not know of some cells can be `NA` with `mask = "NA"`. The matrices are copied into one.
 #'
 #' **Depth.** The coefficients of a cell that was sequenced twice as deep are twice as large. With `size_factors` the fitted values of cell `j` are `size_factors[j] * w %*% diag(d) %*% h[, j]`, so that
 #' `h`, and all that is made of it, compares between cells of different depth, while counts stay counts. Without penalties on `h` nothing else changes: `w` and the divergences are the same. `"library"` takes the cells' sums over the features that are fitted,
@@ -119,7 +120,7 @@
 #' @param loss `"mse"` for values like log-normalised expression or methylation, `"poisson"` for counts, `"nb"` for counts that vary more than Poisson's:
 #'   negative binomial with mean `mu` and variance `mu + dispersion * mu^2` (Gouvert, Oberlin and Fevotte 2020). It looks at zeros as well, and takes several times as long as `"poisson"`.
 #'   `"zinb"` for such counts of which some are lost (zero-inflated negative binomial), which takes three to five times as long again.
-#'   Or `"auto"`, for the one of these that [select_loss()] selects with its defaults, whose table is then in `fit$losses`.
+#'   Or `"auto"`, for the one of these that [select_loss()] selects with its defaults, whose table is then in `fit$losses`. For several modalities also one each, by name: see Details.
 #' @param seed one or more whole numbers: a fit is started from each and the one with the best objective is returned.
 #'   All are listed in `fit$restarts`.
 #' @param init how a seed makes a start: `"random"` takes random numbers for `w`, `"nndsvd"` the non-negative parts of singular vectors (see
@@ -222,7 +223,8 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     mask <- inherited_mask(init, mask, !"mask" %in% given, call)
     if (!"size_factors" %in% given) size_factors <- inherited_size_factors(init)
   }
-  sets <- read_sets(object, background, call, mask = mask, weights = weights, size_factors = size_factors, squares = is_mse(loss))
+  sets <- read_sets(object, background, call, mask = mask, weights = weights, size_factors = size_factors, loss = loss)
+  loss <- sets$loss
   x <- sets$x
   y <- sets$y
   found <- if (identical(loss, "auto")) auto_loss(x, y, k, threads, verbose, call)
@@ -249,7 +251,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     interrupted = !finished, call = short_call(match.call())
   )
   fit@misc <- c(fit@misc, mask_record(sets$masks, x, y), weight_record(sets$weights), size_factor_record(sets$size_factors),
-    modality_record(sets$modality, x), if (!is.null(ranks)) list(ranks = ranks), if (!is.null(found)) list(losses = found), chosen$tables, inherited_tables(init, inherited))
+    modality_record(sets), if (!is.null(ranks)) list(ranks = ranks), if (!is.null(found)) list(losses = found), chosen$tables, inherited_tables(init, inherited))
   if (!finished) signal_interrupted(fit)
   warn_about_fit(fit)
   fit@misc$price <- contrast_price(fit, x, settings, call)
@@ -266,7 +268,7 @@ look_at_data <- function(x, y, settings, call) {
 
 # What a continued fit takes from the model it continues, unless it was given.
 inherited_settings <- function(fit, given, has_background) {
-  take <- list(k = ncol(fit@w), loss = fit@loss)
+  take <- list(k = ncol(fit@w), loss = model_losses(fit))
   if (has_dispersions(fit@loss)) take$dispersion <- if (fit@misc$dispersion_by == "fixed") fit@misc$dispersion else fit@misc$dispersion_by
   for (name in c("L1", "L2", "precision", "tol", "steps", "ambient", "batch_size", "update", "dispersion_shared", "zi", "weights")) take[[name]] <- fit@misc[[name]]
   if (has_background && ncol(fit@h_background) > 0 && !any(c("alpha", "beta", "k_target", "lambda") %in% given)) {

@@ -16,7 +16,7 @@
 #' @slot h_background matrix, factors x background cells (no columns without background). Rows sum to 1,
 #'   or to 0 for factors that the background may not use.
 #' @slot target_only logical, one per factor: was the factor reserved for the target (`k_target`)?
-#' @slot loss character, the divergence that was minimised.
+#' @slot loss character, the divergence that was minimised; with several, the one of `"nb"` and `"zinb"` that serves all counts (`fit$loss` has that of each modality).
 #' @slot alpha numeric, the contrast strength: the background's divergence is weighted by `-alpha`. 0 without
 #'   contrast, `NA` for a model with target-only factors.
 #' @slot beta numeric, `alpha` in units that do not depend on the size of the two data sets.
@@ -30,7 +30,7 @@
 #' @slot misc list: the call, the settings, `iterations`, `converged`, `feature_mean`, `dead` and `duplicates` (factors that do nothing, see [bcnmf()]) and whatever verbs add
 #'   (`subset`, `alignment`); with `loss = "nb"` and `"zinb"` also `dispersion`, by feature (the variance of a count is `mu + dispersion * mu^2`), and `dispersion_background` where it is another; with
 #'   `"zinb"` `dropout`, the probability that a count is lost, by feature or by target cell (`zi`), and `dropout_background`, where features of the background have their own, or by its cells;
-#'   with a `mask` its kind and `masked`, where entries of target and background were missing (sparse, `NULL` for `"zeros"`); `weights` and `size_factors` as they were used; with several modalities `modality`, by feature.
+#'   with a `mask` its kind and `masked`, where entries of target and background were missing (sparse, `NULL` for `"zeros"`); `weights` and `size_factors` as they were used; with several modalities `modality`, by feature, and `mixture`, the loss of each, if they have different ones.
 #'
 #' @param x,object a `bcnmf` object.
 #' @param name name of a slot or of an entry of `misc`.
@@ -147,6 +147,8 @@ methods::setMethod("names", "bcnmf", function(x) c(slot_names(x), setdiff(names(
 #' @rdname bcnmf-class
 #' @export
 methods::setMethod("$", "bcnmf", function(x, name) {
+  # the slot has the one that serves all counts
+  if (name == "loss") return(model_losses(x))
   if (name %in% slot_names(x)) return(methods::slot(x, name))
   if (name %in% names(x@misc)) return(x@misc[[name]])
   abort_bcnmf(c(

@@ -17,7 +17,7 @@ check_fits <- function(fits, call) {
   check_feature_names(lapply(fits, function(fit) rownames(fit@w)), call)
   alike("number of factors", function(fit) as.character(ncol(fit@w)))
   alike("number of target-only factors", function(fit) as.character(sum(fit@target_only)))
-  alike("loss", function(fit) fit@loss)
+  alike("loss", function(fit) loss_label(model_losses(fit)))
   alike("kind of dropout", function(fit) if (fit@loss == "zinb") fit@misc$zi else "none")
   alike("kind of data", function(fit) if (ncol(fit@h_background) > 0) "a background" else "no background")
   if (is.null(common_contrast(fits))) {
@@ -97,8 +97,9 @@ check_consensus_data <- function(fits, target, background, call) {
 place_consensus <- function(found, fits, target, background, mask, maxit, threads, verbose, call) {
   weights <- model_weights(fits[[1]], target, background)
   sets <- read_sets(target, background, call,
-    reference = found$w, mask = mask, weights = weights, squares = is_mse(fits[[1]]@loss), size_factors = inherited_size_factors(fits[[1]])
+    reference = found$w, mask = mask, weights = weights, loss = loss_of_data(fits[[1]], target), size_factors = inherited_size_factors(fits[[1]])
   )
+  sets <- mix_sets(sets, fits[[1]])
   x <- sets$x
   y <- sets$y
   # as the core has them: target-only factors last
@@ -123,7 +124,7 @@ place_consensus <- function(found, fits, target, background, mask, maxit, thread
   session <- run_fit(x, y, settings, call, progress_bar(verbose, "Consensus"))
   model <- new_model(rs_fit_result(session), data, settings, x, y, NULL, interrupted = FALSE, call = NULL)
   model@restarts$start <- "consensus"
-  model@misc <- c(model@misc, mask_record(sets$masks, x, y), weight_record(sets$weights), size_factor_record(sets$size_factors), modality_record(sets$modality, x))
+  model@misc <- c(model@misc, mask_record(sets$masks, x, y), weight_record(sets$weights), size_factor_record(sets$size_factors), modality_record(sets))
   model@misc$consensus <- length(fits)
   model
 }

@@ -89,5 +89,9 @@ times_kept <- function(mu, fit, set, features = NULL, cells = NULL) {
     return(mu * kept)
   }
   if (!is.null(cells)) kept <- kept[cells]
-  mu * rep(kept, each = nrow(mu))
+  losses <- feature_losses(fit)
+  if (!is.null(features)) losses <- losses[features]
+  kept <- matrix(kept, nrow(mu), length(kept), byrow = TRUE)
+  if (!is.null(losses)) kept[losses != "zinb", ] <- 1
+  mu * kept
 }

@@ -7,13 +7,13 @@
 #' @param target,background data of the model's features and cells, as in [bcnmf()]. Without `background` only the target is
 #'   evaluated.
 #' @param ... not used.
-#' @param loss the loss to evaluate, by default the model's own.
+#' @param loss the loss to evaluate, by default the model's own (of each modality, if it has several).
 #' @param mask which entries are missing, as in [bcnmf()]; by default the model's own `"NA"` or `"zeros"`.
 #' @inheritParams bcnmf
 #' @return A data frame with one row per set:
 #'   \describe{
 #'     \item{set}{`"target"` or `"background"`.}
-#'     \item{loss}{the loss.}
+#'     \item{loss}{the loss, or those of the modalities.}
 #'     \item{divergence}{sum over all entries that are not missing, with the model's weights: squared errors for `"mse"`, generalised Kullback-Leibler divergence for `"poisson"`, its like for `"nb"` and `"zinb"` (with the model's dispersions and dropout).}
 #'     \item{mean}{divergence per entry; for `"mse"` the mean squared error.}
 #'     \item{explained}{part of the divergence of the mean profile model, in which all cells have the same profile and their own total, that the
@@ -31,11 +31,12 @@ evaluate <- function(object, ...) UseMethod("evaluate")
 #' @rdname evaluate
 #' @method evaluate bcnmf
 #' @export
-evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object@loss, mask = NULL, threads = NULL) {
+evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object$loss, mask = NULL, threads = NULL) {
   call <- rlang::current_env()
   check_no_dots(..., call = call)
   mask <- inherited_mask(object, mask, missing(mask), call)
-  loss <- check_choice(loss, known_losses, arg = "loss", call = call)
+  own <- missing(loss) || identical(loss, model_losses(object))
+  loss <- if (own) object@loss else check_choice(loss, known_losses, arg = "loss", call = call)
   threads <- resolve_threads(threads, call)
   if (missing(target)) {
     abort_bcnmf("{.arg target} is missing: a model does not keep the data it was fitted to.", arg = "target")
@@ -48,7 +49,8 @@ evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object
   weights <- object@misc$weights
   cells <- list(target = weights$cells, background = weights$background)
   do.call(rbind, lapply(names(Filter(Negate(is.null), data)), function(set) {
-    x <- read_sets(data[[set]], NULL, call, arg = set, reference = object@w, mask = list(target = masks[[set]]))$x
+    sets <- read_sets(data[[set]], NULL, call, arg = set, reference = object@w, mask = list(target = masks[[set]]), loss = loss_of_data(object, data[[set]]))
+    x <- if (own) mix_sets(sets, object)$x else mix_data(sets$x, NULL)
     if (ncol(x) != ncol(h[[set]])) {
       abort_bcnmf(c(
         "{.arg {set}} has {ncol(x)} cell{?s}, but the model was fitted to {ncol(h[[set]])}.",
@@ -56,7 +58,9 @@ evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object
       ), arg = set, value = ncol(x), call = call)
     }
     x <- scale_data(weigh_data(x, weights$features, cells[[set]]), object@misc$size_factors[[set]])
-    evaluate_set(set, x, object, h[[set]], loss, threads, call)
+    table <- evaluate_set(set, x, object, h[[set]], loss, threads, call)
+    if (own) table$loss <- loss_label(model_losses(object))
+    table
   }))
 }
 

@@ -62,7 +62,7 @@ residuals.bcnmf <- function(object, data, set = c("target", "background"), type 
 
 # Variance as a function of the mean; up to a constant for mse.
 variance_function <- function(object, part, mu, call) {
-  switch(object@loss,
+  variance <- switch(object@loss,
     mse = 1,
     poisson = mu,
     nb = mu + part_dispersion(object, part) * mu^2,
@@ -72,6 +72,10 @@ variance_function <- function(object, part, mu, call) {
     },
     abort_bcnmf("Pearson residuals are not defined for the loss {.val {object@loss}}.", arg = "type", value = object@loss, call = call)
   )
+  losses <- feature_losses(object)
+  if (!is.null(part$features)) losses <- losses[part$features]
+  if (!is.null(losses)) variance[losses == "mse", ] <- 1
+  variance
 }
 
 # Of the wanted features.
@@ -120,7 +124,7 @@ reconstruct <- function(object, part) {
 # The wanted part of the data, dense, after checking that the data are the model's.
 observed_part <- function(object, data, part, call = rlang::caller_env()) {
   h <- if (part$set == "target") object@h else object@h_background
-  if (is_modalities(data)) data <- stack_modalities(data, "data", call)$matrix
+  if (is_modalities(data)) data <- stack_modalities(order_modalities(data, object@misc$mixture), "data", call)$matrix
   if (is.data.frame(data)) data <- as.matrix(data)
   if (length(dim(data)) != 2 || !(is.numeric(data) || is.logical(data) || methods::is(data, "Matrix"))) {
     refuse(data, "a matrix of numbers", "data", call)

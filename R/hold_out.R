@@ -43,10 +43,10 @@ held_out_fit <- function(x, y, k, settings, contrast, mask, w = NULL, factors = 
 }
 
 # What compares models has these arguments of bcnmf(), and is told what the data are like: all of them, not only those that are used.
-comparison_settings <- function(sets, loss, masks, maxit, threads, verbose, seed, call) {
+comparison_settings <- function(sets, masks, maxit, threads, verbose, seed, call) {
   check_flag(verbose, null_ok = TRUE, arg = "verbose", call = call)
   settings <- list(
-    loss = check_choice(loss, known_losses, arg = "loss", call = call), masks = check_count(masks, arg = "masks", call = call),
+    loss = check_choice(sets$loss, known_losses, arg = "loss", call = call), masks = check_count(masks, arg = "masks", call = call),
     maxit = check_count(maxit, arg = "maxit", call = call), threads = resolve_threads(threads, call), seed = check_one_seed(seed, call)
   )
   warn_about_data(settings, look_at_data(sets$x, sets$y, do.call(fit_settings, c(settings[c("loss", "threads", "seed")], k = 1)), call))

@@ -62,15 +62,21 @@ convert_matrix <- function(x, arg, call, convert) {
 }
 
 # Target and background (NULL without one) as the core reads them, with masks, weights and size factors as the arguments of bcnmf() have them. `reference`: what they must agree with
-# in features, if not each other. Lists of matrices are stacked; `squares`: their sizes are sums of squares.
+# in features, if not each other. Lists of matrices are stacked; `loss` is one for all or, named, one for each of them, and comes out as the core takes it.
 read_sets <- function(target, background, call, arg = "target", reference = NULL, mask = NULL, weights = NULL,
-                      size_factors = NULL, squares = FALSE) {
+                      size_factors = NULL, loss = NULL) {
   modality <- NULL
+  losses <- check_losses(loss, target, call)
+  if (!is.null(losses)) loss <- loss_family(losses)
+  mixture <- if (length(unique(losses)) > 1) losses
   if (!is.null(background)) background <- match_modalities(target, background, call)
   if (is_modalities(target)) {
+    names <- names(target)
+    target <- order_modalities(target, mixture)
+    background <- if (!is.null(background)) order_modalities(background, mixture)
     stacked <- stack_modalities(target, arg, call)
     target <- stacked$matrix
-    modality <- stacked$modality
+    modality <- factor(stacked$modality, levels = names)
     if (!is.null(background)) background <- stack_modalities(background, "background", call)$matrix
   }
   x <- check_dims(core_matrix(target, arg, call), arg, call)
@@ -81,13 +87,19 @@ read_sets <- function(target, background, call, arg = "target", reference = NULL
     check_same_features(x, y, "background", call)
   }
   masks <- check_mask(mask, !is.null(y), call)
-  weights <- check_weights(with_modalities(weights, x, modality, squares, call), x, y, call)
-  x <- weigh_data(mask_data(x, masks$target, arg, call), weights$features, weights$cells)
+  squares <- if (is.null(mixture)) is_mse(loss) else mixture[levels(modality)] == "mse"
+  x <- mask_data(x, masks$target, arg, call)
+  weights <- check_weights(with_modalities(weights, data_parts(x)$matrix, modality, squares, call), x, y, call)
+  x <- weigh_data(x, weights$features, weights$cells)
   if (!is.null(y)) y <- weigh_data(mask_data(y, masks$background, "background", call), weights$features, weights$background)
+  if (!is.null(mixture)) {
+    x <- mix_data(x, unname(mixture[as.character(modality)]))
+    if (!is.null(y)) y <- mix_data(y, data_parts(x)$losses)
+  }
   size_factors <- check_size_factors(size_factors, x, y, call)
   x <- scale_data(x, size_factors$target)
   if (!is.null(y)) y <- scale_data(y, size_factors$background)
-  list(x = x, y = y, masks = masks, weights = weights, size_factors = size_factors, modality = modality)
+  list(x = x, y = y, masks = masks, weights = weights, size_factors = size_factors, modality = modality, loss = loss, mixture = mixture)
 }
 
 # A dgCMatrix with broken slots is left to the core, which looks at them before it reads any value.

@@ -1,10 +1,10 @@
 # Entries that nobody knows, and features and cells that do not all count once. What is known of a data set beside its values travels with them, as
-# an object of class `bcnmf_data`: list(matrix, missing, features, cells, size_factors), where `missing` is "nan" (NA and NaN) or "zeros" (and zeros), or "none", `features` and
-# `cells` are weights, or NULL, and `size_factors` those of the cells, or NULL. A data set that has none of this stays a plain matrix.
+# an object of class `bcnmf_data`: list(matrix, missing, features, cells, size_factors, losses), where `missing` is "nan" (NA and NaN) or "zeros" (and zeros), or "none", `features` and
+# `cells` are weights, or NULL, `size_factors` those of the cells, or NULL, and `losses` those of the features where they differ, or NULL. A data set that has none of this stays a plain matrix.
 
-bcnmf_data <- function(matrix, missing = "none", features = NULL, cells = NULL, size_factors = NULL) {
-  if (missing == "none" && is.null(features) && is.null(cells) && is.null(size_factors)) return(matrix)
-  structure(list(matrix = matrix, missing = missing, features = features, cells = cells, size_factors = size_factors), class = "bcnmf_data")
+bcnmf_data <- function(matrix, missing = "none", features = NULL, cells = NULL, size_factors = NULL, losses = NULL) {
+  if (missing == "none" && is.null(features) && is.null(cells) && is.null(size_factors) && is.null(losses)) return(matrix)
+  structure(list(matrix = matrix, missing = missing, features = features, cells = cells, size_factors = size_factors, losses = losses), class = "bcnmf_data")
 }
 
 #' @export
@@ -16,12 +16,12 @@ dimnames.bcnmf_data <- function(x) dimnames(x$matrix)
 # Some of the cells.
 #' @export
 `[.bcnmf_data` <- function(x, i, j, drop = FALSE) {
-  bcnmf_data(x$matrix[, j, drop = FALSE], x$missing, x$features, x$cells[j], x$size_factors[j])
+  bcnmf_data(x$matrix[, j, drop = FALSE], x$missing, x$features, x$cells[j], x$size_factors[j], x$losses)
 }
 
 # The parts of a data set, whether it has more than values or not.
 data_parts <- function(x) {
-  if (inherits(x, "bcnmf_data")) unclass(x) else list(matrix = x, missing = "none", features = NULL, cells = NULL, size_factors = NULL)
+  if (inherits(x, "bcnmf_data")) unclass(x) else list(matrix = x, missing = "none", features = NULL, cells = NULL, size_factors = NULL, losses = NULL)
 }
 
 # The cells of two sets in one, without their names, and without size factors, which matter to penalties alone.
@@ -34,7 +34,8 @@ bind_cells <- function(x, y) {
   kinds <- setdiff(c(x$missing, y$missing), "none")
   bcnmf_data(
     core_matrix(cbind(x$matrix, y$matrix), "target", rlang::caller_env()), if (length(kinds)) kinds[1] else "none",
-    x$features, if (!is.null(x$cells) || !is.null(y$cells)) c(weights(x), weights(y))
+    x$features, if (!is.null(x$cells) || !is.null(y$cells)) c(weights(x), weights(y)),
+    losses = x$losses
   )
 }
 
@@ -224,7 +225,7 @@ check_item_names <- function(x, names, arg, call) {
 # A set with its weights.
 weigh_data <- function(x, features, cells) {
   set <- data_parts(x)
-  bcnmf_data(set$matrix, set$missing, features, cells)
+  bcnmf_data(set$matrix, set$missing, features, cells, losses = set$losses)
 }
 
 # A model's weights for these data, as bcnmf() takes them: those of cells where they are the model's own.

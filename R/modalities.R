@@ -67,13 +67,71 @@ match_modalities <- function(target, background, call) {
   background[names(target)]
 }
 
-# How often the features of each modality count: as often as makes the modalities of the target count the same, or as is said.
+# --- losses ----------------------------------------------------------------------------------------------------------
+
+# The loss of each modality, named, where they are said and differ; else NULL.
+check_losses <- function(loss, target, call) {
+  loss <- if (is.list(loss)) unlist(loss) else loss
+  if (!is.character(loss) || is.null(names(loss))) return(NULL)
+  if (!is_modalities(target)) {
+    abort_bcnmf("{.arg loss} names modalities, but the data are no list of them.", arg = "loss", value = loss, call = call)
+  }
+  if (!setequal(names(loss), names(target)) || anyDuplicated(names(loss))) {
+    abort_bcnmf("{.arg loss} must have one loss for each modality, {.val {names(target)}}; it names {.val {names(loss)}}.", arg = "loss", value = names(loss), call = call)
+  }
+  loss <- loss[names(target)]
+  for (name in names(loss)) check_choice(loss[[name]], known_losses, arg = sprintf("loss[[\"%s\"]]", name), call = call)
+  loss
+}
+
+# The loss that serves all counts, as the core takes it; `loss` itself where it is one for all.
+loss_family <- function(loss) {
+  if (length(unique(loss)) == 1) return(unname(loss[1]))
+  if ("zinb" %in% loss) "zinb" else "nb"
+}
+
+# The core wants features with squared errors last.
+order_modalities <- function(x, losses) if (is.null(losses)) x else x[order(losses[names(x)] == "mse")]
+
+# The loss of each of a model's features, where they differ; else NULL.
+feature_losses <- function(fit) {
+  if (!is.null(fit@misc$mixture)) unname(fit@misc$mixture[as.character(fit@misc$modality)])
+}
+
+# A set whose features have these losses, or, of NULL, one for all.
+mix_data <- function(x, losses) {
+  set <- data_parts(x)
+  bcnmf_data(set$matrix, set$missing, set$features, set$cells, set$size_factors, losses)
+}
+
+# What read_sets() is told of a model's losses, for data that may be a list of its modalities or one matrix.
+loss_of_data <- function(fit, data) if (is_modalities(data) || is.null(fit@misc$mixture)) model_losses(fit)
+
+# Sets as a model with a loss for each modality needs them, whether they came as lists or not.
+mix_sets <- function(sets, fit) {
+  if (is.null(fit@misc$mixture)) return(sets)
+  sets$x <- mix_data(sets$x, feature_losses(fit))
+  if (!is.null(sets$y)) sets$y <- mix_data(sets$y, feature_losses(fit))
+  sets$modality <- unname(fit@misc$modality)
+  sets$mixture <- fit@misc$mixture
+  sets
+}
+
+# The loss of a model's features as a user knows it: one, or one for each modality.
+model_losses <- function(fit) if (is.null(fit@misc$mixture)) fit@loss else fit@misc$mixture
+
+# The same as one text.
+loss_label <- function(losses) if (is.null(names(losses))) losses else paste(sprintf("%s: %s", names(losses), losses), collapse = ", ")
+
+# --- weights ---------------------------------------------------------------------------------------------------------
+
+# How often the features of each modality count: as often as makes the modalities of the target count the same, or as is said. `squares`: of which modalities the
+# size is a sum of squares, one for all or one for each.
 modality_weights <- function(wanted, x, modality, squares, call) {
   levels <- levels(modality)
   if (is.null(wanted) || identical(wanted, "equal")) {
-    values <- if (squares) x^2 else x
-    sizes <- Matrix::rowSums(values, na.rm = TRUE)
-    sizes <- vapply(split(sizes, modality), sum, 0)
+    sizes <- lapply(list(x, x^2), function(values) vapply(split(Matrix::rowSums(values, na.rm = TRUE), modality), sum, 0))
+    sizes <- ifelse(rep_len(squares, length(levels)), sizes[[2]], sizes[[1]])
     # one of nothing but zeros has nothing to say
     per <- ifelse(sizes > 0, 1 / sizes, 0)
   } else if (identical(wanted, "none")) {
@@ -104,8 +162,9 @@ with_modalities <- function(weights, x, modality, squares, call) {
 }
 
 # What a model remembers of them.
-modality_record <- function(modality, x) {
-  if (!is.null(modality)) list(modality = stats::setNames(modality, rownames(x)))
+modality_record <- function(sets) {
+  if (is.null(sets$modality)) return(NULL)
+  c(list(modality = stats::setNames(sets$modality, rownames(sets$x))), if (!is.null(sets$mixture)) list(mixture = sets$mixture))
 }
 
 #' The modalities of a model

@@ -9,6 +9,7 @@ nndsvd_spare <- 8
 # They are filled high: what starts near zero takes many sweeps to leave it, and fits end in poorer optima.
 # Of more than `most` cells of a set evenly spaced ones are looked at: all would cost time and memory, and tell a start nothing new.
 nndsvd_starts <- function(x, y, settings, data, most = 5000) {
+  parts <- data_parts(x)
   x <- filled_values(some_cells(x, most), data$feature_mean)
   if (!is.null(y)) y <- filled_values(some_cells(y, most), data$feature_mean_background)
   explained <- !is.null(y) && data$weight > 0
@@ -17,6 +18,7 @@ nndsvd_starts <- function(x, y, settings, data, most = 5000) {
   if (explained) profile <- (profile + share(data$feature_mean_background)) / 2
   # counts vary as the root of their mean
   metric <- if (settings$loss %in% count_losses) sqrt(max(profile) / pmax(profile, 1e-12 * max(profile))) else rep(1, nrow(x))
+  if (!is.null(parts$losses)) metric <- mixed_metric(parts, data$feature_mean)
 
   k <- settings$k
   # a background that is explained has the shared factors, the target what lies outside of their span
@@ -30,6 +32,15 @@ nndsvd_starts <- function(x, y, settings, data, most = 5000) {
     columns_to_one(pmax(w, random * profile))
   })
   stats::setNames(starts, seed_names(settings$seed))
+}
+
+# With a loss for each modality: half of the second derivative of each feature's divergence at its mean.
+mixed_metric <- function(parts, feature_mean) {
+  least <- 1e-12 * max(feature_mean)
+  curvature <- ifelse(parts$losses == "mse", 1, 1 / (2 * pmax(feature_mean, least)))
+  metric <- sqrt(curvature * if (is.null(parts$features)) 1 else parts$features)
+  # features of no weight get loadings from the start all the same
+  pmax(metric / max(metric), 1e-6)
 }
 
 # The `n` leading pairs of singular vectors of `metric * x` outside of the span of `settled`, or as many as there are.

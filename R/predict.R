@@ -37,7 +37,10 @@ predict.bcnmf <- function(object, newdata, ..., mask = NULL, size_factors = NULL
   threads <- resolve_threads(threads, call)
   if (holds_cells(newdata)) newdata <- read_new_cells(newdata, object, call)
   mask <- inherited_mask(object, mask, missing(mask), call)
-  x <- read_sets(newdata, NULL, call, arg = "newdata", reference = object@w, mask = mask, weights = model_weights(object, NULL, NULL))$x
+  sets <- read_sets(newdata, NULL, call,
+    arg = "newdata", reference = object@w, mask = mask, weights = model_weights(object, NULL, NULL), loss = loss_of_data(object, newdata)
+  )
+  x <- mix_sets(sets, object)$x
   x <- scale_data(x, new_size_factors(object, size_factors, x, call))
   size <- list(cells = ncol(object@h), total = object@misc$total[["target"]])
   h <- project(x, object@w, object, size, tol, maxit, threads, verbose, call)

@@ -49,7 +49,7 @@ select_k_target <- function(target, background, k, k_target = NULL, loss = c("ms
                             maxit = 30, threads = NULL, verbose = NULL, seed = 1, mask = NULL, weights = NULL) {
   call <- rlang::current_env()
   check_both_sets(if (!missing(target)) target, if (!missing(background)) background, "target-only factors need", call)
-  sets <- read_sets(target, background, call, mask = mask, weights = weights, squares = is_mse(loss))
+  sets <- read_sets(target, background, call, mask = mask, weights = weights, loss = loss)
   check_rank_given(if (!missing(k)) k, NULL, call)
   k <- check_rank(k, min(dim(sets$x)), call)
   if (!is.null(k_target)) {
@@ -58,7 +58,7 @@ select_k_target <- function(target, background, k, k_target = NULL, loss = c("ms
   }
   most <- check_count(most, min = max(k, 2), call = call)
   tolerance <- check_number(tolerance, min = 0)
-  settings <- comparison_settings(sets, loss, masks, maxit, threads, verbose, seed, call)
+  settings <- comparison_settings(sets, masks, maxit, threads, verbose, seed, call)
   find_k_target(sets$x, sets$y, k, k_target, c(settings, tolerance = tolerance, most = most), verbose, call)
 }
 

@@ -53,13 +53,13 @@
 select_rank <- function(target, background = NULL, k = 2:20, k_target = 0, loss = c("mse", "poisson", "nb", "zinb"), masks = 3, most = 2000,
                         maxit = 100, threads = NULL, verbose = NULL, seed = 1, mask = NULL, weights = NULL) {
   call <- rlang::current_env()
-  sets <- read_sets(target, background, call, mask = mask, weights = weights, squares = is_mse(loss))
+  sets <- read_sets(target, background, call, mask = mask, weights = weights, loss = loss)
   k_target <- check_count(k_target, min = 0, call = call)
   most <- check_count(most, call = call)
   largest <- min(dim(sets$x), most)
   k <- if (missing(k)) default_ranks(k_target, largest) else check_ranks(k, largest, call)
   check_contrast(!is.null(sets$y), min(k), NULL, NULL, k_target, NULL, call)
-  settings <- comparison_settings(sets, loss, masks, maxit, threads, verbose, seed, call)
+  settings <- comparison_settings(sets, masks, maxit, threads, verbose, seed, call)
   compare_ranks(some_cells(sets$x, most), some_cells(sets$y, most), k, k_target, settings, verbose, call)
 }
 

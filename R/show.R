@@ -23,7 +23,7 @@ show_header <- function(object) {
   k <- ncol(object@w)
   c(
     sprintf("<bcnmf> %d features x %s", nrow(object@w), cells),
-    sprintf("k = %d factor%s, loss %s, %s", k, if (k == 1) "" else "s", object@loss, show_contrast(object)),
+    sprintf("k = %d factor%s, loss %s, %s", k, if (k == 1) "" else "s", loss_label(model_losses(object)), show_contrast(object)),
     show_ending(object),
     show_divergence(object),
     show_missing(object),

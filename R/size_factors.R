@@ -46,7 +46,7 @@ library_factors <- function(totals, reference) ifelse(totals > 0, totals / refer
 # A set with its size factors.
 scale_data <- function(x, size_factors) {
   set <- data_parts(x)
-  bcnmf_data(set$matrix, set$missing, set$features, set$cells, size_factors)
+  bcnmf_data(set$matrix, set$missing, set$features, set$cells, size_factors, set$losses)
 }
 
 # What a model remembers of them.

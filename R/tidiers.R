@@ -106,7 +106,7 @@ glance.bcnmf <- function(x, ...) {
   or_na <- function(value, missing) if (length(value) == 1) value else missing
   data.frame(
     n_features = nrow(x@w), n_target = ncol(x@h), n_background = ncol(x@h_background),
-    k = ncol(x@w), k_target = sum(x@target_only), loss = x@loss,
+    k = ncol(x@w), k_target = sum(x@target_only), loss = loss_label(model_losses(x)),
     alpha = x@alpha, beta = x@beta, lambda = x@lambda,
     divergence_target = x@divergence[["target"]], divergence_background = x@divergence[["background"]],
     objective = x@divergence[["objective"]],

@@ -99,7 +99,129 @@ test_that("wrong modalities are refused", {
   expect_bcnmf_error(bcnmf(x, k = 2, weights = list(modalities = c(1, -1))), "2 finite numbers", arg = "weights$modalities")
   expect_bcnmf_error(bcnmf(x, k = 2, weights = list(modalities = c(protein = 1, rna = 1))), "in place 1", arg = "weights$modalities")
   expect_bcnmf_error(bcnmf(x$rna, k = 2, weights = list(modalities = "equal")), "no list of modalities", arg = "weights")
-  expect_bcnmf_error(bcnmf(x, k = 2, loss = c(rna = "poisson", protein = "mse")), "loss", arg = "loss")
+  expect_bcnmf_error(bcnmf(x, k = 2, loss = c(rna = "poisson")), "one loss for each modality", arg = "loss")
+  expect_bcnmf_error(bcnmf(x, k = 2, loss = c(rna = "poisson", adt = "mse")), "rna", arg = "loss")
+  expect_bcnmf_error(bcnmf(x, k = 2, loss = c(rna = "poisson", protein = "mae")), "mse", arg = 'loss[["protein"]]')
+  expect_bcnmf_error(bcnmf(x, k = 2, loss = c("poisson", "mse")), "one of", arg = "loss")
+  expect_bcnmf_error(bcnmf(x$rna, k = 2, loss = c(rna = "poisson", protein = "mse")), "no list of them", arg = "loss")
   expect_bcnmf_error(modalities(bcnmf(x$rna, k = 2, maxit = 2)), "no modalities", arg = "fit")
   expect_bcnmf_error(top_features(bcnmf(x, k = 2, maxit = 2), modality = "atac"), "rna", arg = "modality")
+})
+
+# Counts of RNA, and proteins in another unit, so that they are no counts; these come first.
+mixed_sim <- function() {
+  sim <- two_sim()
+  parts <- function(x) list(protein = x$protein / 70, rna = x$rna)
+  list(target = parts(sim$target), background = parts(sim$background), w = sim$w)
+}
+mixed_losses <- c(rna = "nb", protein = "mse")
+
+test_that("each modality can have its own loss", {
+  sim <- mixed_sim()
+  expect_silent(fit <- bcnmf(sim$target, sim$background, k = 4, k_target = 1, loss = mixed_losses, maxit = 300, verbose = FALSE))
+  expect_identical(fit$loss, mixed_losses[c("protein", "rna")])
+  expect_output(print(fit), "loss protein: mse, rna: nb", fixed = TRUE)
+  expect_identical(glance(fit)$loss, "protein: mse, rna: nb")
+  # squared errors come last in w, modalities as they were given
+  expect_identical(rownames(fit$w), c(rownames(sim$target$rna), rownames(sim$target$protein)))
+  expect_identical(levels(fit$modality), c("protein", "rna"))
+  expect_identical(rownames(modalities(fit)$protein$w), rownames(sim$target$protein))
+  # the simulation's features are RNA first too
+  expect_true(all(best_cosine(fit$w[1:80, ], sim$w[1:80, ]) > 0.9))
+  expect_true(all(fit$dispersion[1:80] >= 0) && any(fit$dispersion[1:80] > 0) && all(fit$dispersion[81:100] == 0))
+  on <- bcnmf(sim$target, sim$background, init = fit, maxit = 5, tol = 0)
+  expect_lte(on$divergence[["objective"]], fit$divergence[["objective"]] * (1 + 1e-4))
+  expect_identical(on$loss, fit$loss)
+})
+
+test_that("the objective is the sum of both divergences", {
+  sim <- mixed_sim()
+  losses <- c(rna = "poisson", protein = "mse")
+  per <- c(protein = 3, rna = 0.5)
+  fit <- bcnmf(sim$target, sim$background, k = 3, alpha = 0.2, ambient = 0, loss = losses, weights = list(modalities = per), maxit = 30, precision = "double")
+  # only the ratios of weights matter
+  weight <- rep(per[c("rna", "protein")], c(80, 20))
+  weight <- weight / mean(weight)
+  of_set <- function(set, x) {
+    mu <- fitted(fit, set)
+    x <- rbind(as.matrix(x$rna), x$protein)
+    kl <- ifelse(x > 0, x * log(x / mu), 0) - x + mu
+    sum(weight * ifelse(rep(1:100 > 80, ncol(x)), (x - mu)^2, kl))
+  }
+  target <- of_set("target", sim$target)
+  background <- of_set("background", sim$background)
+  expect_equal(unname(fit$divergence), c(target, background, target - 0.2 * background), tolerance = 1e-8)
+  expect_equal(evaluate(fit, sim$target, sim$background)$divergence, c(target, background), tolerance = 1e-6)
+  expect_equal(evaluate(fit, rbind(sim$target$rna, sim$target$protein))$divergence, target, tolerance = 1e-6)
+  size <- function(x) 0.5 * sum(x$rna) + 3 * sum(x$protein^2)
+  expect_equal(fit$beta, 0.2 * size(sim$background) / size(sim$target), tolerance = 1e-6)
+})
+
+test_that("one loss by name is one loss, and counts of several kinds are possible", {
+  sim <- two_sim()
+  fit <- function(loss, ...) bcnmf(sim$target, k = 3, loss = loss, maxit = 20, ...)
+  expect_identical(fit(c(rna = "poisson", protein = "poisson"))$w, fit("poisson")$w)
+  expect_identical(fit(list(protein = "nb", rna = "nb"))$loss, "nb")
+  both <- fit(c(rna = "zinb", protein = "poisson"), zi = "cell")
+  expect_length(both$dropout, 200)
+  expect_true(all(both$dispersion[81:100] == 0))
+  rates <- fitted(both)
+  kept <- fitted(both, dropout = TRUE) / rates
+  expect_equal(kept[81:100, ], array(1, c(20, 200)), ignore_attr = TRUE)
+  expect_equal(kept[1, rates[1, ] > 0], (1 - unname(both$dropout))[rates[1, ] > 0], ignore_attr = TRUE)
+  by_feature <- fit(c(rna = "zinb", protein = "nb"))
+  expect_true(all(by_feature$dropout[81:100] == 0) && any(by_feature$dropout[1:80] > 0))
+})
+
+test_that("everything else knows the losses of modalities", {
+  sim <- mixed_sim()
+  fit <- function(...) bcnmf(sim$target, sim$background, k = 4, k_target = 1, loss = mixed_losses, ...)
+  model <- fit(maxit = 200)
+  expect_equal(predict(model, sim$target), model$h, tolerance = 0.02)
+  stacked <- rbind(sim$target$rna, sim$target$protein)
+  expect_equal(predict(model, stacked), predict(model, sim$target))
+  expect_equal(residuals(model, sim$target), residuals(model, stacked))
+  pearson <- residuals(model, sim$target, type = "pearson", features = 79:82)
+  response <- residuals(model, sim$target, features = 79:82)
+  expect_equal(pearson[3:4, ], response[3:4, ])
+  mu <- fitted(model, features = 79)
+  expect_equal(pearson[1, ], response[1, ] / sqrt(mu + model$dispersion[[79]] * mu^2)[1, ])
+  models <- lapply(1:2, function(seed) fit(seed = seed, maxit = 60))
+  for (target in list(sim$target, stacked)) {
+    background <- if (is.list(target)) sim$background else rbind(sim$background$rna, sim$background$protein)
+    together <- consensus(models, target = target, background = background)$model
+    expect_identical(together$loss, model$loss)
+    expect_identical(together$modality, model$modality)
+  }
+  expect_bcnmf_error(consensus(list(models[[1]], bcnmf(sim$target, sim$background, k = 4, k_target = 1, loss = c(rna = "poisson", protein = "mse"), maxit = 5))), "same loss", arg = "fits")
+  for (init in c("nndsvd", "random")) expect_s4_class(bcnmf(sim$target, k = 3, loss = mixed_losses, init = init, maxit = 5), "bcnmf")
+  ranks <- select_rank(sim$target, k = 2:4, loss = mixed_losses, masks = 1, maxit = 30)
+  expect_equal(sum(ranks$selected), 1)
+  path <- alpha_path(sim$target, sim$background, k = 3, beta = c(0, 0.2), loss = mixed_losses, maxit = 30)
+  expect_true(all(is.finite(path$target)))
+  expect_equal(sum(select_k_target(sim$target, sim$background, k = 4, k_target = 0:1, loss = mixed_losses, masks = 1)$selected), 1)
+  online <- fit(batch_size = 50, maxit = 20)
+  expect_true(all(is.finite(online$w)))
+})
+
+test_that("missing entries, weights and size factors go with losses of modalities", {
+  sim <- mixed_sim()
+  x <- sim$target
+  x$protein[, 101:200] <- NA
+  fit <- bcnmf(x, k = 3, loss = mixed_losses, mask = "NA", maxit = 150, seed = 1)
+  guess <- as.matrix(impute(fit, x))[81:100, 101:200]
+  known <- sim$target$protein[, 101:200]
+  expect_lt(sum((guess - known)^2), 0.5 * sum((known - rowMeans(x$protein[, 1:100]))^2))
+  # what is masked has no say, nor in how often a modality counts
+  odd <- sim$target
+  odd$protein[, 101:200] <- 1e300
+  hidden <- rbind(matrix(FALSE, 20, 200), matrix(FALSE, 80, 200))
+  hidden[81:100, 101:200] <- TRUE
+  masked <- bcnmf(odd, k = 3, loss = mixed_losses, mask = hidden, maxit = 150, seed = 1)
+  expect_identical(masked$w, fit$w)
+  sized <- bcnmf(sim$target, k = 3, loss = mixed_losses, size_factors = "library", maxit = 50, precision = "double")
+  plain <- bcnmf(sim$target, k = 3, loss = mixed_losses, maxit = 50, precision = "double")
+  expect_equal(sized$w, plain$w, tolerance = 1e-6)
+  expect_equal(predict(sized, sim$target), sized$h, tolerance = 0.05)
+  expect_s4_class(bcnmf(sim$target, k = 3, loss = mixed_losses, weights = list(cells = rep(c(0, 1), 100)), maxit = 20), "bcnmf")
 })

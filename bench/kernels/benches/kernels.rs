@@ -77,6 +77,7 @@ impl<T: Real> Setting<T> {
                 ambient: T::zero(),
                 log_odds: None,
                 zeros: &[],
+                squares: None,
             };
             (j, cell)
         })
@@ -236,7 +237,7 @@ fn bench_width<T: Real, const K: usize>(criterion: &mut Criterion, precision: &s
             }
             _ => (LossKind::Poisson, Poisson.shared(&setting.w, &[], K)),
         };
-        let mut stats = WStats::new(loss, FEATURES, K, false);
+        let mut stats = WStats::new(loss, [FEATURES, 0], K, false);
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let (setting, shared, stats) = (&setting, &shared[..], &mut stats);

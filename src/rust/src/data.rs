@@ -2,8 +2,8 @@
 
 use crate::arguments::Arguments;
 use crate::{Result, refuse};
-use bcnmf_core::Matrix;
 use bcnmf_core::matrix::{Csc, Dense, Missing};
+use bcnmf_core::{LossKind, Matrix};
 use extendr_api::prelude::*;
 use ndarray::{ArrayView2, ShapeBuilder};
 
@@ -16,6 +16,8 @@ pub(crate) struct Borrowed {
     pub cells: Vec<f64>,
     /// Size factors of the cells; empty for 1.
     pub size_factors: Vec<f64>,
+    /// The loss of each feature, where they differ; else empty.
+    pub losses: Vec<LossKind>,
 }
 
 /// Borrows a double matrix or a dgCMatrix, or what an R object of class `bcnmf_data` has of either. `what` names it in messages.
@@ -48,6 +50,14 @@ fn with_parts(x: &Robj, what: &'static str) -> Result<Borrowed> {
         features: numbers("features")?,
         cells: numbers("cells")?,
         size_factors: numbers("size_factors")?,
+        losses: match parts.get("losses")? {
+            none if none.is_null() => Vec::new(),
+            names => names
+                .as_str_iter()
+                .ok_or_else(|| refuse("losses are not strings"))?
+                .map(|name| LossKind::from_name(name).map_err(refuse))
+                .collect::<Result<_>>()?,
+        },
         ..borrowed
     })
 }
@@ -74,6 +84,7 @@ fn dense(x: &Robj, what: &'static str) -> Result<Borrowed> {
         features: Vec::new(),
         cells: Vec::new(),
         size_factors: Vec::new(),
+        losses: Vec::new(),
     })
 }
 
@@ -85,6 +96,7 @@ fn sparse(x: &Robj, what: &'static str) -> Result<Borrowed> {
         features: Vec::new(),
         cells: Vec::new(),
         size_factors: Vec::new(),
+        losses: Vec::new(),
     })
 }
 

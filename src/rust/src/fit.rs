@@ -56,12 +56,18 @@ fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
         size_factors[1] = y.size_factors;
         y.matrix
     });
-    let loss = arguments.loss()?;
+    let mixture = x.losses;
     let pool = pool(arguments.count("threads")?.max(1)).map_err(refuse)?;
     let problem = pool
         .install(|| Problem::weighted(x.matrix, background, weights))
         .and_then(|problem| problem.with_size_factors(size_factors))
+        .and_then(|problem| problem.with_mixture(mixture))
         .map_err(refuse)?;
+    // Data that have their features' losses with them need no other.
+    let loss = match problem.family() {
+        Some(family) => family,
+        None => arguments.loss()?,
+    };
     let weight = problem.weight(contrast(&arguments)?, loss);
     let (w_penalty, h_penalty) = arguments.penalties()?;
     let params = FitParams {
@@ -74,7 +80,7 @@ fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
         w_penalty,
         h_penalty,
         scaling: Scaling::Normalised,
-        steps: steps(&arguments, loss)?,
+        steps: steps(&arguments, &problem, loss)?,
         ambient: arguments.number("ambient")?,
         dispersion: dispersion(&arguments)?,
         batches: batches(&arguments)?,
@@ -116,6 +122,7 @@ fn rs_fit_data(session: ExternalPtr<Session>) -> List {
         sums.iter().map(|sum| sum / cells as f64).collect()
     };
     let cells = background.as_ref().map_or(0, Matrix::columns);
+    let [fractional, fractional_background] = session.problem.fractional();
     let y = y.as_ref();
     list!(
         weight = session.weight,
@@ -125,8 +132,8 @@ fn rs_fit_data(session: ExternalPtr<Session>) -> List {
         missing = x.missing as f64,
         missing_background = y.map_or(0, |y| y.missing) as f64,
         cell_total = x.column_sums.clone(),
-        fractional = x.fractional as f64,
-        fractional_background = y.map_or(0.0, |y| y.fractional as f64),
+        fractional = fractional as f64,
+        fractional_background = fractional_background as f64,
         feature_mean = means(&x.row_sums, target.columns()),
         feature_mean_background = y.map_or(Vec::new(), |y| means(&y.row_sums, cells)),
         empty_features = x.row_sums.iter().filter(|sum| **sum == 0.0).count() as f64,
@@ -258,8 +265,13 @@ fn contrast(arguments: &Arguments) -> Result<Contrast> {
 }
 
 /// `steps`: h, first h, w; empty for what suits the loss.
-fn steps(arguments: &Arguments, loss: LossKind) -> Result<Steps> {
+fn steps(arguments: &Arguments, problem: &Problem<'_>, loss: LossKind) -> Result<Steps> {
     match arguments.numbers("steps")?[..] {
+        // Squared errors beside counts take as many steps of W as alone.
+        [] if problem.family().is_some() => Ok(Steps {
+            w: Steps::fast(LossKind::Mse).w,
+            ..Steps::fast(loss)
+        }),
         [] => Ok(Steps::fast(loss)),
         [h, first, w] => Ok(Steps {
             h: h as usize,

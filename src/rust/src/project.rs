@@ -33,6 +33,7 @@ fn rs_project_new(newdata: Robj, w: Robj, arguments: List) -> Result<Robj> {
     };
     let params = ProjectionParams {
         loss: arguments.loss()?,
+        mixture: data.losses,
         maxit: arguments.count("maxit")?,
         tol: arguments.number("tol")?,
         h_penalty,

@@ -1,5 +1,6 @@
 //! The additive record of what one `W` step needs from a set of cells.
 
+use crate::loss::mse::Mse;
 use crate::loss::{Loss, LossKind, is_dispersed, with_loss};
 use crate::real::Real;
 use rayon::prelude::*;
@@ -25,11 +26,14 @@ pub struct WStats<T> {
     /// Of each feature, where features have odds of dropout (zinb): how many of its entries are lost, the sum of `u (1 − u)` over zeros, that of the second derivatives of the
     /// log-likelihood by the logarithms of size and odds, and how many entries it has. With `sizes`, or empty.
     pub dropout: Vec<[f64; 4]>,
+    /// Of the features with squared errors, in a mixture of losses: all else is of the others then.
+    pub squares: Option<Box<WStats<T>>>,
 }
 
 impl<T: Real> WStats<T> {
-    /// A record of no cells; `masked` says whether there will be entries that do not count.
-    pub fn new(loss: LossKind, rows: usize, factors: usize, masked: bool) -> Self {
+    /// A record of no cells, of so many features with this loss, and so many with squared errors besides; `masked` says whether there will be entries
+    /// that do not count.
+    pub fn new(loss: LossKind, [rows, squares]: [usize; 2], factors: usize, masked: bool) -> Self {
         let denominator = with_loss!(loss, loss => loss.denominator_len(factors));
         let sizes = if loss.has_sizes() { rows } else { 0 };
         let own = if masked || sizes > 0 { rows } else { 0 };
@@ -40,6 +44,8 @@ impl<T: Real> WStats<T> {
             own: vec![T::zero(); own * factors],
             sizes: vec![[0.0; 2]; sizes],
             dropout: vec![[0.0; 4]; if loss == LossKind::Zinb { rows } else { 0 }],
+            squares: (squares > 0)
+                .then(|| Box::new(WStats::new(LossKind::Mse, [squares, 0], factors, masked))),
         }
     }
 
@@ -59,6 +65,10 @@ impl<T: Real> WStats<T> {
             shared
                 .zip(parts)
                 .for_each(|(sum, part)| *sum += take * part);
+        }
+        if let Some(squares) = &mut self.squares {
+            let others: Vec<&Self> = others.iter().filter_map(|o| o.squares.as_deref()).collect();
+            squares.blend(keep, &others, take);
         }
     }
 
@@ -89,10 +99,14 @@ impl<T: Real> WStats<T> {
                 *p = T::of(fresh * p.wide() + (1.0 - fresh) * q);
             }
         }
+        let seen = self.numerator.len();
+        if let Some(squares) = &mut self.squares {
+            squares.temper(Mse, &w[seen..], &[], factors, fresh);
+        }
     }
 
     /// When loadings move, numerators that were made with the old ones are divided by what these were multiplied with, so that
-    /// their products with the loadings stay.
+    /// their products with the loadings stay. Those of squared errors last as they are.
     pub fn follow(&mut self, old: &[T], new: &[T]) {
         let moved = old.par_chunks(CHUNK).zip(new.par_chunks(CHUNK));
         self.numerator
@@ -126,6 +140,9 @@ impl<T: Real> WStats<T> {
                 *sum *= scale[at % factors] * other;
             }
         }
+        if let Some(squares) = &mut self.squares {
+            squares.rescale_h(scale);
+        }
     }
 
     /// Forgets all cells.
@@ -136,6 +153,9 @@ impl<T: Real> WStats<T> {
         self.own.fill(T::zero());
         self.sizes.fill([0.0; 2]);
         self.dropout.fill([0.0; 4]);
+        if let Some(squares) = &mut self.squares {
+            squares.clear();
+        }
     }
 }
 

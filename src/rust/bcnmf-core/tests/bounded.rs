@@ -26,8 +26,9 @@ proptest! {
             penalties: [0.0; 4],
             background: scenario.background.max(1),
             hold_out: None,
-            // Nothing keeps the target's coefficients from growing where W is next to nothing in all that a cell shows.
+            // Nothing keeps the target's coefficients from growing where W is next to nothing in all that a cell shows, or that counts.
             missing: (Missing::None, 0.0),
+            weighted: false,
             ambient,
             ..scenario
         };

@@ -106,6 +106,21 @@ fn penalties() -> impl Strategy<Value = (Penalty, Penalty)> {
 struct Wish {
     params: FitParams,
     contrast: Contrast,
+    mixture: Vec<LossKind>,
+}
+
+/// The losses of features: mostly none, else most of them in order.
+fn mixtures() -> impl Strategy<Value = Vec<LossKind>> {
+    let counts = prop_oneof![
+        Just(LossKind::Poisson),
+        Just(LossKind::Nb),
+        Just(LossKind::Zinb)
+    ];
+    let ordered = (vec(counts, 0..5), 0..5usize).prop_map(|(mut losses, squares)| {
+        losses.extend(vec![LossKind::Mse; squares]);
+        losses
+    });
+    prop_oneof![2 => Just(Vec::new()), 3 => ordered, 1 => vec(losses(), 0..6)]
 }
 
 fn dropouts() -> impl Strategy<Value = Dropout> {
@@ -160,7 +175,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
         penalties(),
         scaling(),
         stop,
-        (ambient, dispersion, dropout, batches, hold_out),
+        (ambient, dispersion, dropout, batches, hold_out, mixtures()),
     )
         .prop_map(
             |(
@@ -171,7 +186,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
                 (w_penalty, h_penalty),
                 scaling,
                 (tol, maxit, (h, first, w)),
-                (ambient, dispersion, dropout, batches, hold_out),
+                (ambient, dispersion, dropout, batches, hold_out, mixture),
             )| Wish {
                 params: FitParams {
                     k,
@@ -192,6 +207,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
                     revive: true,
                 },
                 contrast,
+                mixture,
             },
         )
 }
@@ -277,9 +293,20 @@ fn survive<T: Real>(
     let Ok(problem) = Problem::new(x, y) else {
         return Ok(());
     };
-    let Wish { params, contrast } = wish;
-    let weight = problem.weight(*contrast, params.loss);
+    let Wish {
+        params,
+        contrast,
+        mixture,
+    } = wish;
+    // As many as there are features, where there are enough.
+    let few = mixture.len().min(problem.target.rows());
+    let Ok(problem) = problem.with_mixture(mixture[..few].to_vec()) else {
+        return Ok(());
+    };
+    let loss = problem.family().unwrap_or(params.loss);
+    let weight = problem.weight(*contrast, loss);
     let params = FitParams {
+        loss,
         weight,
         ..params.clone()
     };
@@ -363,11 +390,11 @@ proptest! {
         tol in parameter(),
         (features, cells, total) in (0..3usize, 0..3usize, parameter()),
         (sizes, dropout) in (vec(parameter(), 0..7), dropouts()),
-        (weights, size_factors) in (vec(parameter(), 0..7), vec(parameter(), 0..7)),
+        (weights, size_factors, mixture) in (vec(parameter(), 0..7), vec(parameter(), 0..7), mixtures()),
         single: bool,
     ) {
         let size = Size { features, cells, k, total };
-        let params = ProjectionParams { loss, maxit: 20, tol, h_penalty, size, sizes, dropout, weights, size_factors };
+        let params = ProjectionParams { loss, maxit: 20, tol, h_penalty, size, sizes, dropout, weights, mixture, size_factors };
         let w = &w[..x.nrows() * k];
         let one = pool(1).expect("one thread");
         let h = if single {

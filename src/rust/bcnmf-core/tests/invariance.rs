@@ -67,6 +67,7 @@ proptest! {
         let x = zeros.0.view().with_missing(data.missing);
         let y = zeros.1.as_ref().map(|y| y.view().with_missing(data.missing));
         let problem = Problem::weighted(x, y, data.weights.clone()).expect("valid data");
+        let problem = problem.with_mixture(data.mixture.clone()).expect("in order");
         let stored = finish::<f64>(problem, &params, &start);
         prop_assert!(factor_distance(&dense.factors(), &stored.factors()) <= 1e-10);
     }
@@ -135,7 +136,7 @@ proptest! {
         let bound = if all { 1e-9 } else { 1e-7 };
         prop_assert!(error <= if descent { 1e-5 } else { bound }, "double: {error:e}");
         let error = scale_error::<f32>(&data, &params, c, seed);
-        prop_assert!(error <= 1e-3, "single: {error:e}");
+        prop_assert!(error <= 3e-3, "single: {error:e}");
     }
 
 }

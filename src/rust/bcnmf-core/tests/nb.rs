@@ -35,13 +35,15 @@ proptest! {
         prop_assert!(factor_distance(&want, &at) <= 1e-10);
         prop_assert!((same - divergence).abs() <= 1e-9 * (1.0 + divergence), "{same:e} {divergence:e}");
         let (below, near) = with(LossKind::Nb, 0.99 * SIZES[1]);
-        // Of what is fitted.
-        let known = common::Part::of(&data, false).expect("a target").known;
+        // Of what is fitted, and counts.
+        let part = common::Part::of(&data, false).expect("a target");
+        let known = ndarray::Zip::from(&part.known).and(&part.weight).map_collect(|known, weight| *known && *weight > 0.0);
         let [want, below] = [want, below].map(|f| {
             let product = common::product(&f.w, &f.h, scenario.k);
             product * known.mapv(|known| f64::from(u8::from(known)))
         });
-        prop_assert!(distance(&common::flat(&want), &common::flat(&below)) <= 1e-4);
+        let error = distance(&common::flat(&want), &common::flat(&below));
+        prop_assert!(error <= 1e-4, "{error:e}");
         prop_assert!((near - divergence).abs() <= 1e-4 * (1.0 + divergence));
     }
 }

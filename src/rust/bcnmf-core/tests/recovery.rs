@@ -136,10 +136,16 @@ proptest! {
         k in 1..7usize,
         (l1, l2) in prop_oneof![Just((0.0, 0.0)), (0.0..0.5f64, 0.0..0.5f64)],
         scale in prop_oneof![Just(1.0), Just(1e20)],
+        mixed: bool,
     ) {
         // Sizes have a scale of their own.
         let scale = if loss.has_sizes() { 1.0 } else { scale };
-        let data = Data::new(random(20, 60, 0.4, seed) * scale, None);
+        let mixture: Vec<LossKind> = if mixed && loss.has_sizes() {
+            (0..20).map(|i| if i < 14 { [loss, LossKind::Poisson, LossKind::Nb][i % 3] } else { LossKind::Mse }).collect()
+        } else {
+            Vec::new()
+        };
+        let data = Data::new(random(20, 60, 0.4, seed) * scale, None).with_mixture(mixture.clone());
         let h_penalty = Penalty { l1, l2 };
         let sizes: Vec<f64> = (0..20).map(|i| if i % 3 == 0 { f64::INFINITY } else { 0.3 * f64::from(i) }).collect();
         let dispersion = Dispersion { by: By::Fixed, shared: true, size: [sizes.clone(), Vec::new()] };
@@ -148,7 +154,7 @@ proptest! {
         let params = FitParams { h_penalty, maxit: 50, tol: 0.0, dispersion, dropout: dropout.clone(), ..FitParams::new(k, loss) };
         let fit = data.fit::<f64>(sparse, &params, &Start::Seed(seed)).factors();
         let size = data.problem(sparse).size(k);
-        let how = ProjectionParams { loss, maxit: 5000, tol: 1e-9, h_penalty, size, sizes, dropout, weights: vec![], size_factors: vec![] };
+        let how = ProjectionParams { loss, maxit: 5000, tol: 1e-9, h_penalty, size, sizes, dropout, weights: vec![], mixture, size_factors: vec![] };
         let h = project::<f64>(data.matrices(sparse).0, &fit.w, how.clone(), 1);
         prop_assert_eq!(&h, &project::<f64>(data.matrices(sparse).0, &fit.w, how.clone(), 2));
         let dense = project::<f64>(data.matrices(false).0, &fit.w, how.clone(), 1);
@@ -175,7 +181,7 @@ proptest! {
         let one = Data::new(x, None);
         let size = one.problem(false).size(k);
         let h_penalty = Penalty::default();
-        let how = ProjectionParams { loss, maxit: 100, tol: 1e-6, h_penalty, size, sizes: vec![2.0; 10], dropout: Dropout::default(), weights: vec![], size_factors: vec![] };
+        let how = ProjectionParams { loss, maxit: 100, tol: 1e-6, h_penalty, size, sizes: vec![2.0; 10], dropout: Dropout::default(), weights: vec![], mixture: vec![], size_factors: vec![] };
         let h = project::<f64>(zeros.matrices(sparse).0, &common::flat(&w), how.clone(), 1);
         prop_assert!(h.iter().all(|h| *h == 0.0) && h.len() == 8 * k);
         let h = project::<f64>(one.matrices(sparse).0, &common::flat(&w), how.clone(), 1);

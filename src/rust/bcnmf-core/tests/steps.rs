@@ -120,7 +120,7 @@ proptest! {
         let after = one_sweep(&scenario, &data, Scaling::Normalised, &start);
         let posterior = (scenario.weight < 0.0).then_some(&between_factors);
         let after = naive_given(&data, &after, &scenario.params(), posterior);
-        prop_assert!(after.objective <= between.objective + 1e-9 * between.magnitude);
+        prop_assert!(after.objective <= between.objective + 1e-9 * between.magnitude, "{between:?} {after:?}");
     }
 }
 

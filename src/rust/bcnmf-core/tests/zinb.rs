@@ -27,6 +27,7 @@ proptest! {
     /// Nothing is lost: the same model, of features that are all dispersed.
     #[test]
     fn without_dropout_it_is_nb(scenario in scenarios(), seed: u64, by_cell: bool) {
+        let scenario = Scenario { mixed: false, ..scenario };
         let data = Scenario { loss: LossKind::Nb, ..scenario.clone() }.data();
         let sizes = vec![0.5 + (seed % 7) as f64; scenario.rows];
         let nothing = [vec![0.0; if by_cell { scenario.cells } else { scenario.rows }], vec![0.0; scenario.background]];
@@ -81,6 +82,7 @@ proptest! {
                 sizes: sizes.clone(),
                 dropout: dropout.clone(),
                 weights: vec![],
+                mixture: data.mixture.clone(),
                 size_factors: vec![],
             };
             let pool = pool(1).expect("a thread");

@@ -40,6 +40,8 @@ impl Set {
 pub struct Job<'j, T> {
     pub loss: LossKind,
     pub basis: Basis<'j, T>,
+    /// In a mixture of losses, the features with squared errors, which come after those of `basis`.
+    pub squares: Option<Basis<'j, T>>,
     /// [`Basis::dispersed`] of target and background.
     pub dispersed: [Dispersed<'j, T>; 2],
     /// Padded number of factors.
@@ -124,29 +126,23 @@ fn cells_per_look<L: Loss>(_: L) -> usize {
 }
 
 impl<T: Real> Pass<T> {
-    /// Plans a pass; `stats` says whether it will ever have to record W statistics, `masked` whether
-    /// there are entries that do not count.
+    /// Plans a pass; records are of `rows` features, as [`WStats::new`] has them, none for 0. `masked`: whether there are entries that do not count.
     pub fn new(
         sets: [Option<&Matrix<'_>>; 2],
         loss: LossKind,
+        rows: [usize; 2],
         factors: usize,
-        stats: bool,
         masked: bool,
     ) -> Self {
         let planned = sets.map(|matrix| matrix.map_or(Vec::new(), Matrix::stripes));
-        let rows = if stats {
-            sets[0].map_or(0, Matrix::rows)
-        } else {
-            0
-        };
         Self::planned(planned, loss, rows, factors, masked)
     }
 
-    /// A pass over places, which are filled with any cells: see [`Job::order`]. Records are of `rows` features, none for 0.
+    /// A pass over places, which are filled with any cells: see [`Job::order`].
     pub fn planned(
         stripes: [Vec<Range<usize>>; 2],
         loss: LossKind,
-        rows: usize,
+        rows: [usize; 2],
         factors: usize,
         masked: bool,
     ) -> Self {

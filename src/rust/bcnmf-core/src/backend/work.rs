@@ -1,8 +1,9 @@
 //! What is done with a cell, compiled for every instruction set and common number of factors.
 
 use super::cpu::{Job, Set, Sums};
+use crate::loss::mixture::{HeldSquares, RecordSquares, SquaresOf};
 use crate::loss::zinb::{log_odds, prior};
-use crate::loss::{ABREAST, Basis, Control, Loss, Tile, Zeros, ZerosRecord, with_loss};
+use crate::loss::{ABREAST, Basis, Control, Loss, Squares, Tile, Zeros, ZerosRecord, with_loss};
 use crate::matrix::{Cell, CellBuffer, Matrix, Missing};
 use crate::real::Real;
 use crate::stats::WStats;
@@ -165,6 +166,7 @@ impl<T: Real> Work<'_, T> {
             self.list_masked(&mut tile.masked);
         }
         let mut denominators = vec![T::zero(); abreast * factors];
+        let [mut pull, mut push] = [(); 2].map(|()| vec![T::zero(); factors]);
         let mut moves = vec![true; cells];
         for step in 0..control.steps.max(1) {
             self.sums.divergence += simd.vectorize(Zeros {
@@ -182,12 +184,14 @@ impl<T: Real> Work<'_, T> {
                     measures: step == 0,
                     ..self.job.control_of(self.set, place)
                 };
+                let h = width.row_mut(&mut tile.h, at);
+                let squares = self.squares(simd, place, h, &control, [&mut pull, &mut push]);
                 let cell = Cell {
                     zeros: width.row(&denominators, at),
                     log_odds: tile.log_odds.get(at).copied(),
+                    squares,
                     ..self.job.gather(self.buffer, self.set, self.matrix, place)
                 };
-                let h = width.row_mut(&mut tile.h, at);
                 let counts = cell.weight.wide();
                 if step == 0 {
                     self.sums.penalty += counts * penalty(h, &control);
@@ -212,7 +216,7 @@ impl<T: Real> Work<'_, T> {
                 }
                 moves[at] = has_moved(old.as_ref(), h, control.tolerance);
                 if odds > 0 && control.steps > 0 && self.job.moves_odds {
-                    let entries = basis.entries(cell, self.matrix.rows());
+                    let entries = basis.entries(cell, basis.features(factors));
                     tile.log_odds[at] = T::of(log_odds(tile.lost[at] - before.lost, entries));
                 }
             }
@@ -242,7 +246,52 @@ impl<T: Real> Work<'_, T> {
             if self.job.sizes {
                 loss.sizes(simd, width, basis, cell, h, self.stats);
             }
+            if let (Some(basis), Some(stats)) = (self.job.squares, &mut self.stats.squares) {
+                let cell = (self.job).gather_squares(self.buffer, self.set, self.matrix, place);
+                simd.vectorize(RecordSquares {
+                    basis,
+                    cell,
+                    h,
+                    stats,
+                });
+            }
         }
+    }
+
+    /// What a cell's features with squared errors have for an H step, in the room for it, and what of it counts before the first one; `None` if there are none.
+    #[inline(always)]
+    fn squares<'r, S: Simd>(
+        &mut self,
+        simd: S,
+        place: usize,
+        h: &[T],
+        control: &Control<T>,
+        [pull, push]: [&'r mut [T]; 2],
+    ) -> Option<Squares<'r, T>> {
+        let basis = self.job.squares?;
+        let cell = (self.job).gather_squares(self.buffer, self.set, self.matrix, place);
+        let counts = cell.weight.wide();
+        if control.measures && control.steps == 0 {
+            let yardstick = self.job.yardsticks[self.set as usize].after(self.job.counts());
+            self.sums.held_out += counts
+                * simd.vectorize(HeldSquares {
+                    basis,
+                    cell,
+                    h,
+                    yardstick,
+                });
+            self.sums.n_held_out += cell.held.len();
+        }
+        self.sums.divergence += counts
+            * simd.vectorize(SquaresOf {
+                basis,
+                cell,
+                h,
+                control,
+                pull,
+                push,
+            });
+        Some(Squares { pull, push })
     }
 }
 
@@ -252,8 +301,9 @@ impl<T: Real> Work<'_, T> {
     fn list_masked(&mut self, masked: &mut [Vec<u32>]) {
         for (masked, place) in masked.iter_mut().zip(self.cells.clone()) {
             let cell = self.job.gather(self.buffer, self.set, self.matrix, place);
-            let mut counted = cell.counted(self.matrix.rows()).peekable();
-            let all = 0..self.matrix.rows() as u32;
+            let features = self.job.counts();
+            let mut counted = cell.counted(features).peekable();
+            let all = 0..features as u32;
             masked.extend(all.filter(|&i| counted.next_if_eq(&(i as usize)).is_none()));
         }
     }
@@ -291,13 +341,63 @@ impl<T: Real> Job<'_, T> {
         matrix: &'c Matrix<'_>,
         place: usize,
     ) -> Cell<'c, T> {
-        let (j, background) = (self.cell_at(set, place), set == Set::Background);
-        let held_out = (self.hold_out).map(|h| h.features(matrix.rows(), background, j));
+        if self.squares.is_some() {
+            return self.gather_part(buffer, set, matrix, place, 0..self.counts());
+        }
+        let j = self.cell_at(set, place);
         Cell {
             weight: self.cell_weight(set, place),
             ambient: self.cell_ambient(set, place),
-            ..buffer.gather(matrix, j, self.scale, held_out)
+            ..buffer.gather(matrix, j, self.scale, self.held_out(set, matrix, j))
         }
+    }
+
+    /// A cell's features with squared errors.
+    #[inline(always)]
+    fn gather_squares<'c>(
+        &self,
+        buffer: &'c mut CellBuffer<T>,
+        set: Set,
+        matrix: &Matrix<'_>,
+        place: usize,
+    ) -> Cell<'c, T> {
+        self.gather_part(buffer, set, matrix, place, self.counts()..matrix.rows())
+    }
+
+    #[inline(never)]
+    fn gather_part<'c>(
+        &self,
+        buffer: &'c mut CellBuffer<T>,
+        set: Set,
+        matrix: &Matrix<'_>,
+        place: usize,
+        features: Range<usize>,
+    ) -> Cell<'c, T> {
+        let j = self.cell_at(set, place);
+        let held_out = self.held_out(set, matrix, j);
+        Cell {
+            weight: self.cell_weight(set, place),
+            ambient: self.cell_ambient(set, place),
+            ..buffer.gather_part(matrix, j, self.scale, held_out, features)
+        }
+    }
+
+    /// Features of a cell that are held out.
+    #[inline(always)]
+    fn held_out(
+        &self,
+        set: Set,
+        matrix: &Matrix<'_>,
+        j: usize,
+    ) -> Option<impl Iterator<Item = u32> + use<T>> {
+        let background = set == Set::Background;
+        (self.hold_out).map(|h| h.features(matrix.rows(), background, j))
+    }
+
+    /// How many features there are before those with squared errors.
+    #[inline(always)]
+    fn counts(&self) -> usize {
+        self.basis.features(self.factors)
     }
 
     /// Which cell is at a place.

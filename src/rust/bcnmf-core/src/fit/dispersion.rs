@@ -47,6 +47,8 @@ pub(super) struct Sizes<T> {
     always: bool,
     /// Of dropout, with zero-inflated counts.
     odds: Option<Odds<T>>,
+    /// Features that have no size, as their losses have none; empty where all have one.
+    sizeless: Vec<bool>,
     /// Sweeps to take before sizes are estimated from scratch.
     head: Option<usize>,
     /// Sweeps before they began to move, and estimates since.
@@ -104,7 +106,14 @@ impl<T: Real> Sizes<T> {
                 .map(Matrix::columns)
                 .collect(),
         };
-        let mut sizes = Self::from(start, dispersion, dropout, with_odds, unit)?;
+        let mut sizes = Self::from(
+            start,
+            dispersion,
+            dropout,
+            with_odds,
+            unit,
+            &problem.mixture,
+        )?;
         sizes.weight = params.weight.max(0.0);
         sizes.feature_weight.clone_from(&problem.weights.features);
         let online = params
@@ -131,6 +140,7 @@ impl<T: Real> Sizes<T> {
         dropout: Option<Dropout>,
         [rows, cells]: [usize; 2],
         unit: f64,
+        mixture: &[LossKind],
     ) -> Result<Self> {
         check(&size, rows)?;
         let dispersion = Dispersion {
@@ -142,7 +152,7 @@ impl<T: Real> Sizes<T> {
             Per::Feature => vec![rows],
             Per::Cell => vec![cells],
         };
-        let mut sizes = Self::from(vec![size], dispersion, dropout, with_odds, unit)?;
+        let mut sizes = Self::from(vec![size], dispersion, dropout, with_odds, unit, mixture)?;
         sizes.begin_odds();
         Ok(sizes)
     }
@@ -153,9 +163,11 @@ impl<T: Real> Sizes<T> {
         dropout: Option<Dropout>,
         with_odds: Vec<usize>,
         unit: f64,
+        mixture: &[LossKind],
     ) -> Result<Self> {
+        let certain = mixture.iter().map(|loss| *loss != LossKind::Zinb);
         let odds = dropout
-            .map(|dropout| Odds::new(dropout, with_odds))
+            .map(|dropout| Odds::new(dropout, with_odds, certain.collect()))
             .transpose()?;
         let sets = start.into_iter().map(|size| Set {
             size,
@@ -170,6 +182,7 @@ impl<T: Real> Sizes<T> {
                 && odds.as_ref().is_some_and(|odds| odds.per() == Per::Feature),
             odds,
             dispersion,
+            sizeless: mixture.iter().map(|loss| !loss.has_sizes()).collect(),
             ..Sizes::default()
         };
         sizes.settle();
@@ -265,6 +278,7 @@ impl<T: Real> Sizes<T> {
                     .odds
                     .as_ref()
                     .map_or(&[], |odds| odds.of(Per::Feature, at)),
+                certain: self.odds.as_ref().map_or(&[], Odds::certain),
                 unit: self.unit,
             },
         })
@@ -301,7 +315,11 @@ impl<T: Real> Sizes<T> {
     pub fn begin(&mut self, sweeps: usize) {
         if self.head.take_if(|head| *head <= sweeps).is_some() {
             for set in &mut self.sets {
-                set.size.fill(NEARLY * SIZES[1]);
+                for (i, size) in set.size.iter_mut().enumerate() {
+                    if self.sizeless.get(i) != Some(&true) {
+                        *size = NEARLY * SIZES[1];
+                    }
+                }
             }
             self.excess = None;
             self.begun = sweeps;
@@ -340,7 +358,7 @@ impl<T: Real> Sizes<T> {
             for &i in &set.features {
                 let i = i as usize;
                 let mut joint = None;
-                if let Some(odds) = &mut odds {
+                if let Some(odds) = odds.as_mut().filter(|odds| !odds.is_certain(i)) {
                     let sums = dropout(at, i);
                     if by == By::Feature && self.estimates > 0 {
                         joint = joint_step(sizes(at, i), odds.slopes(at, i, sums), sums[2], MOST);
@@ -375,8 +393,8 @@ impl<T: Real> Sizes<T> {
     fn settle(&mut self) {
         let [least, most] = SIZES;
         for set in &mut self.sets {
-            for size in &mut set.size {
-                if self.limit && *size >= most {
+            for (i, size) in set.size.iter_mut().enumerate() {
+                if self.sizeless.get(i) == Some(&true) || (self.limit && *size >= most) {
                     *size = f64::INFINITY;
                 } else if size.is_finite() || self.odds.as_ref().is_some_and(Odds::begun) {
                     *size = size.clamp(least, most);

@@ -24,6 +24,8 @@ pub(super) struct Odds<T> {
     dropout: Dropout,
     /// How many features or cells have odds in each set.
     lengths: Vec<usize>,
+    /// Features of which nothing is ever lost, as their losses know no dropout; empty where all do.
+    certain: Vec<bool>,
     /// Features (one set that stands for both, or two) or cells of target and background; empty before they begin.
     sets: Vec<Vec<T>>,
     /// How much the probabilities moved in the last sweep: means of each set, added up.
@@ -35,11 +37,11 @@ impl<T: Real> Odds<T> {
     ///
     /// # Errors
     /// Probabilities that are given and wrong.
-    pub fn new(dropout: Dropout, lengths: Vec<usize>) -> Result<Self> {
+    pub fn new(dropout: Dropout, lengths: Vec<usize>, certain: Vec<bool>) -> Result<Self> {
         let name = "probability of dropout";
         for (given, &length) in dropout.probability.iter().zip(&lengths) {
-            if dropout.probability[0].is_empty() {
-                break;
+            if given.is_empty() {
+                continue;
             }
             within(name, given.len(), given.len() == length, || {
                 format!("{length} numbers, one for each feature or cell")
@@ -53,6 +55,7 @@ impl<T: Real> Odds<T> {
         Ok(Odds {
             dropout,
             lengths,
+            certain,
             sets: Vec::new(),
             moved: f64::INFINITY,
         })
@@ -70,6 +73,26 @@ impl<T: Real> Odds<T> {
             }
         });
         self.sets = start.collect();
+        if self.per() == Per::Feature {
+            for set in &mut self.sets {
+                let certain = self
+                    .certain
+                    .iter()
+                    .zip(set)
+                    .filter(|(certain, _)| **certain);
+                certain.for_each(|(_, odds)| *odds = T::neg_infinity());
+            }
+        }
+    }
+
+    /// Which features are never lost; empty where all can be.
+    pub fn certain(&self) -> &[bool] {
+        &self.certain
+    }
+
+    /// Whether a feature is never lost.
+    pub fn is_certain(&self, feature: usize) -> bool {
+        self.certain.get(feature) == Some(&true)
     }
 
     /// Whether they have begun.

@@ -15,7 +15,8 @@ use super::{
     correlation_distance,
 };
 use crate::backend::{Job, Pass, Set, Sums};
-use crate::loss::{Basis, Control, Loss, SLACK, with_loss};
+use crate::loss::mse::Mse;
+use crate::loss::{Basis, Control, Loss, LossKind, SLACK, mixture, with_loss};
 use crate::real::{Real, count};
 use crate::stats::WStats;
 use crate::width::{column_sums, padded};
@@ -46,6 +47,9 @@ pub struct FullBatch<'a, T> {
     pub(super) h: [Vec<T>; 2],
     pub(super) h_next: [Vec<T>; 2],
     shared: Vec<T>,
+    /// What squared errors of a mixture need of their loadings, and what the W step does with these.
+    shared_squares: Vec<T>,
+    w_control_squares: WControl,
     pass: Pass<T>,
     pub(super) batches: Option<MiniBatch<T>>,
     pub(super) phase: Phase,
@@ -77,12 +81,11 @@ impl<T: Real> Ambient<T> {
         };
         let multiple = |sum: &f64| T::of(sum * (params.ambient / unit));
         let profile: Vec<T> = y.profile();
-        let weights = problem.weights.features.iter();
-        let weighted = weights
-            .zip(&profile)
-            .map(|(weight, share)| weight * share.wide());
+        let weights = &problem.weights.features;
+        let counts = profile.iter().take(problem.parts()[0]).enumerate();
+        let weighted = counts.map(|(i, share)| count(weights, i) * share.wide());
         Ambient {
-            sum: if problem.weights.features.is_empty() {
+            sum: if weights.is_empty() && problem.mixture.is_empty() {
                 T::one()
             } else {
                 T::of(weighted.sum())
@@ -192,25 +195,42 @@ impl<'a, T: Real> FullBatch<'a, T> {
             Some(_) => Phase::Batches,
             None => Phase::Sweep,
         };
+        let (penalty, _) = Penalty::absolute(
+            params.w_penalty,
+            params.h_penalty,
+            LossKind::Mse,
+            size,
+            unit,
+        );
+        let w_control_squares = WControl {
+            loss: LossKind::Mse,
+            l1: penalty.l1,
+            l2: penalty.l2,
+            ..w_control
+        };
         let pass = Pass::new(
             problem.sets(),
             params.loss,
+            if phase == Phase::Sweep {
+                problem.parts()
+            } else {
+                [0, 0]
+            },
             factors,
-            phase == Phase::Sweep,
             params.hold_out.is_some() || problem.lacks_entries(),
         );
         let batches = params.batches.filter(|_| phase == Phase::Batches);
         let fresh = !matches!(start, Start::Factors(_));
         let mut fit = FullBatch {
             ambient: Ambient::new(&problem, &params, unit),
-            weight: problem.weights.features.iter().map(|w| T::of(*w)).collect(),
+            weight: mixture::weights(&problem.weights.features, &problem.mixture, unit),
             sizes: Sizes::new(&problem, &params, fresh, unit)?,
             yardsticks: match params.hold_out {
                 Some(_) => problem.each_set().map(|set| {
                     set.map_or(Yardstick::default(), |(matrix, summary)| {
                         let weights = &problem.weights.features;
-                        let unit = params.loss.to_user(unit);
-                        Yardstick::new(matrix, summary, weights, params.loss, unit)
+                        let loss = |i| problem.loss_of(i, params.loss);
+                        Yardstick::new(matrix, summary, weights, loss, unit)
                     })
                 }),
                 None => Default::default(),
@@ -218,6 +238,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             w_next: vec![T::zero(); working.w.len()],
             h_next: working.h.each_ref().map(|h| vec![T::zero(); h.len()]),
             shared: Vec::new(),
+            shared_squares: Vec::new(),
             w: working.w,
             h: working.h,
             batches: batches.map(|batches| MiniBatch::new(&problem, &params, batches, start)),
@@ -227,6 +248,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             fresh,
             control,
             w_control,
+            w_control_squares,
             pass,
             phase,
             history: Vec::new(),
@@ -367,17 +389,24 @@ impl<'a, T: Real> FullBatch<'a, T> {
 
     /// What is done with every cell, on the present W.
     pub(super) fn job(&self, steps: usize, stats: bool) -> Job<'_, T> {
+        let basis = Basis {
+            w: &self.w,
+            shared: &self.shared,
+            weight: &self.weight,
+            guard: self.control.guard,
+            ambient: &self.ambient.profile,
+            ambient_sum: self.ambient.sum,
+            dispersed: Default::default(),
+        };
+        let (basis, squares) = basis.parts(
+            &self.shared_squares,
+            self.problem.parts()[0],
+            padded::<T>(self.params.k),
+        );
         Job {
             loss: self.params.loss,
-            basis: Basis {
-                w: &self.w,
-                shared: &self.shared,
-                weight: &self.weight,
-                guard: self.control.guard,
-                ambient: &self.ambient.profile,
-                ambient_sum: self.ambient.sum,
-                dispersed: Default::default(),
-            },
+            basis,
+            squares,
             dispersed: self.sizes.view(),
             factors: padded::<T>(self.params.k),
             scale: self.unit.recip(),
@@ -443,12 +472,14 @@ impl<'a, T: Real> FullBatch<'a, T> {
         if (Penalty { l1, l2 }).is_none() {
             return 0.0;
         }
-        let penalty = |w: &T| (l1 + 0.5 * l2 * w.wide()) * w.wide();
+        let parts = [self.w_control, self.w_control_squares].map(|c| [c.l1, c.l2]);
+        let counts = self.problem.parts()[0];
         let rows = self.w.chunks_exact(padded::<T>(self.params.k));
         rows.enumerate()
             .map(|(i, row)| {
-                let counts = count(&self.weight, i).wide();
-                counts * row.iter().map(penalty).sum::<f64>()
+                let [l1, l2] = parts[usize::from(i >= counts)];
+                let penalty = |w: &T| (l1 + 0.5 * l2 * w.wide()) * w.wide();
+                count(&self.weight, i).wide() * row.iter().map(penalty).sum::<f64>()
             })
             .sum()
     }
@@ -475,8 +506,16 @@ impl<'a, T: Real> FullBatch<'a, T> {
 
     /// The next W.
     pub(super) fn step_w(&mut self, records: [&[&WStats<T>]; 2]) {
-        let (w, next) = (&self.w, &mut self.w_next);
+        let counts = self.problem.parts()[0] * padded::<T>(self.params.k);
+        let (w, w_squares) = self.w.split_at(counts);
+        let (next, next_squares) = self.w_next.split_at_mut(counts);
         w_step(w, next, records, self.sizes.scaled(), self.w_control);
+        if !w_squares.is_empty() {
+            let squares = records.map(|set| set.iter().filter_map(|r| r.squares.as_deref()));
+            let [x, y] = squares.map(Iterator::collect::<Vec<_>>);
+            let (sizes, control) = ([&[][..]; 2], self.w_control_squares);
+            w_step(w_squares, next_squares, [&x, &y], sizes, control);
+        }
     }
 
     /// Moves the sizes, if the records of the pass say where.
@@ -532,9 +571,13 @@ impl<'a, T: Real> FullBatch<'a, T> {
 
     pub(super) fn share(&mut self) {
         let factors = padded::<T>(self.params.k);
-        self.shared =
-            with_loss!(self.params.loss, loss => loss.shared(&self.w, &self.weight, factors));
-        let (weight, profile) = (&self.weight, &self.ambient.profile);
-        self.sizes.share(&self.w, factors, weight, profile);
+        let [counts, squares] = self.problem.parts();
+        let (w, w_squares) = self.w.split_at(counts * factors);
+        let weight = &self.weight;
+        self.shared = with_loss!(self.params.loss, loss => loss.shared(w, weight, factors));
+        if squares > 0 {
+            self.shared_squares = Mse.shared(w_squares, &weight[counts..], factors);
+        }
+        self.sizes.share(w, factors, weight, &self.ambient.profile);
     }
 }

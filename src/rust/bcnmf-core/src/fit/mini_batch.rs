@@ -83,8 +83,8 @@ impl<T: Real> MiniBatch<T> {
             let stripes = (stored / (STRIPE * rows)).clamp(1, MOST_STRIPES.min(room));
             even_ranges(room, stripes).collect()
         });
-        let masked = problem.lacks_entries();
-        let record = || WStats::new(params.loss, rows, factors, masked);
+        let (masked, parts) = (problem.lacks_entries(), problem.parts());
+        let record = || WStats::new(params.loss, parts, factors, masked);
         MiniBatch {
             batches,
             seed: match start {
@@ -101,7 +101,7 @@ impl<T: Real> MiniBatch<T> {
             h: Default::default(),
             h_next: Default::default(),
             loaded: false,
-            pass: Pass::planned(stripes, params.loss, rows, factors, masked),
+            pass: Pass::planned(stripes, params.loss, parts, factors, masked),
             record: [record(), record()],
             unseen: [true; 2],
             sums: Default::default(),

@@ -1,6 +1,7 @@
 //! Parameters of a fit, checked once.
 
 use super::Problem;
+use super::problem::check_family;
 use crate::loss::LossKind;
 use crate::matrix::HoldOut;
 use crate::{Error, Result};
@@ -225,7 +226,7 @@ pub enum By {
 pub struct FitParams {
     /// Number of factors.
     pub k: usize,
-    /// The loss.
+    /// The loss; that of [`Problem::family`] where features have different ones.
     pub loss: LossKind,
     /// Signed weight of the background's divergence: `−α` to contrast, `+λ` to explain.
     pub weight: f64,
@@ -290,6 +291,7 @@ impl FitParams {
     /// # Errors
     /// The first parameter that is out of range.
     pub fn check(&self, problem: &Problem<'_>) -> Result<()> {
+        check_family(&problem.mixture, self.loss)?;
         let most = problem.target.rows().min(problem.target.columns());
         within("k", self.k, self.k >= 1 && self.k <= most, || {
             format!("between 1 and {most}, the smaller side of the target")

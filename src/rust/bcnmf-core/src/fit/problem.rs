@@ -3,7 +3,9 @@
 use super::params::within;
 use super::{Contrast, Size};
 use crate::loss::LossKind;
-use crate::matrix::{Matrix, Missing, Summary};
+use crate::loss::mixture::{counts, family};
+use crate::matrix::{Columns, Matrix, Missing, Summary, with_columns};
+use crate::real::count;
 use crate::{Error, Result};
 
 /// How often features and cells count: the divergence of an entry, and the penalty on a loading or coefficient, times the weights of its feature and
@@ -34,6 +36,8 @@ pub struct Problem<'a> {
     pub weights: Weights,
     /// Size factors of the cells of target and background, empty for 1: what a cell's coefficients are multiplied by in its rates.
     pub size_factors: [Vec<f64>; 2],
+    /// The loss of each feature where they differ, counts before squared errors; empty where all have one. See [`Problem::with_mixture`].
+    pub mixture: Vec<LossKind>,
 }
 
 impl<'a> Problem<'a> {
@@ -86,6 +90,7 @@ impl<'a> Problem<'a> {
             background_summary,
             weights,
             size_factors: Default::default(),
+            mixture: Vec::new(),
         })
     }
 
@@ -106,6 +111,31 @@ impl<'a> Problem<'a> {
             size_factors,
             ..self
         })
+    }
+
+    /// The same where features have different losses, as modalities of the same cells do: `F` sums their divergences up, each times its feature's
+    /// weight. Features with squared errors come last. Fits of it have the loss that [`Problem::family`] says.
+    ///
+    /// # Errors
+    /// Not as many losses as features, no counts, or another order.
+    pub fn with_mixture(self, mixture: Vec<LossKind>) -> Result<Self> {
+        check_mixture(&mixture, self.target.rows())?;
+        Ok(Problem { mixture, ..self })
+    }
+
+    /// The loss of a fit's parameters, where features have different ones: one that serves all of its counts. `None` where all have one.
+    pub fn family(&self) -> Option<LossKind> {
+        family(&self.mixture).ok()
+    }
+
+    /// The loss of a feature in fits with this loss.
+    pub(crate) fn loss_of(&self, feature: usize, all: LossKind) -> LossKind {
+        self.mixture.get(feature).copied().unwrap_or(all)
+    }
+
+    /// How many features have the loss of a fit, and how many squared errors besides.
+    pub(crate) fn parts(&self) -> [usize; 2] {
+        parts(&self.mixture, self.target.rows())
     }
 
     /// Whether any entry is missing.
@@ -134,13 +164,45 @@ impl<'a> Problem<'a> {
     /// Size of the background relative to the target, `β/α`: squares for mse, sums for counts.
     /// Of values that are known, times the weights of their features and cells. 0 without background.
     pub fn size_ratio(&self, loss: LossKind) -> f64 {
-        let size = |s: &Summary| match loss {
-            LossKind::Mse => s.weighted[1],
-            LossKind::Poisson | LossKind::Nb | LossKind::Zinb => s.weighted[0],
+        let [x, y] = [0, 1].map(|set| self.size_of_set(set, loss));
+        y / x
+    }
+
+    /// Numbers of values among the counts of target and background that are not whole.
+    pub fn fractional(&self) -> [usize; 2] {
+        self.each_set().map(|set| match set {
+            None => 0,
+            Some((_, summary)) if self.mixture.is_empty() => summary.fractional,
+            Some((matrix, _)) => {
+                let counts = counts(&self.mixture);
+                let broken = |&(i, x): &(usize, f64)| i < counts && x.fract() != 0.0;
+                with_columns!(matrix, block => {
+                    (0..matrix.columns()).map(|j| block.column(j).filter(broken).count()).sum()
+                })
+            }
+        })
+    }
+
+    fn size_of_set(&self, set: usize, loss: LossKind) -> f64 {
+        let Some((matrix, summary)) = self.each_set()[set] else {
+            return 0.0;
         };
-        self.background_summary
-            .as_ref()
-            .map_or(0.0, |y| size(y) / size(&self.target_summary))
+        if self.mixture.is_empty() {
+            return summary.weighted[usize::from(!loss.is_counts())];
+        }
+        let cells = &self.weights.cells[set];
+        let size_of = |(i, x): (usize, f64)| {
+            let size = if self.mixture[i].is_counts() {
+                x
+            } else {
+                x * x
+            };
+            size * count(&self.weights.features, i)
+        };
+        with_columns!(matrix, block => {
+            let columns = 0..matrix.columns();
+            columns.map(|j| count(cells, j) * block.column(j).map(size_of).sum::<f64>()).sum()
+        })
     }
 
     /// The signed background weight of the objective; 0 without background.
@@ -222,6 +284,38 @@ pub(super) fn check_weights(name: &'static str, weights: &[f64], needed: usize) 
     }
     let sum: f64 = weights.iter().sum();
     within(name, sum, sum > 0.0, || "above 0 for at least one".into())
+}
+
+/// Checks the losses of so many features; they may all have one, and `mixture` be empty.
+pub(super) fn check_mixture(mixture: &[LossKind], features: usize) -> Result<()> {
+    if mixture.is_empty() {
+        return Ok(());
+    }
+    let n = mixture.len();
+    within("number of losses", n, n == features, || {
+        format!("{features}, one a feature")
+    })?;
+    family(mixture).map(|_| ())
+}
+
+/// Checks that fits of such features have the loss that serves all of their counts.
+pub(super) fn check_family(mixture: &[LossKind], loss: LossKind) -> Result<()> {
+    if mixture.is_empty() {
+        return Ok(());
+    }
+    let family = family(mixture)?;
+    within("loss", format!("{loss:?}"), loss == family, || {
+        format!("{family:?}, which serves all counts among the features")
+    })
+}
+
+/// How many of these features have the loss of a fit, and how many squared errors besides.
+pub(super) fn parts(mixture: &[LossKind], features: usize) -> [usize; 2] {
+    if mixture.is_empty() {
+        return [features, 0];
+    }
+    let counts = counts(mixture);
+    [counts, features - counts]
 }
 
 pub(super) fn check_size_factors(factors: &[f64], cells: usize) -> Result<()> {

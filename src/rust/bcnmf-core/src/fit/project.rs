@@ -4,13 +4,16 @@ use super::dispersion::Sizes;
 use super::dropout::Odds;
 use super::model::unpad;
 use super::params::within;
-use super::problem::{check_size_factors, check_weights, rescale_cells, unit};
+use super::problem::{
+    check_family, check_mixture, check_size_factors, check_weights, parts, rescale_cells, unit,
+};
 use super::start::{check_values, level, normalise_columns, pad, transpose};
 use super::{Driver, Dropout, Penalty, Progress, Size};
 use crate::Result;
 use crate::backend::{Job, Pass, Set};
+use crate::loss::mse::Mse;
 use crate::loss::zinb::probability;
-use crate::loss::{Basis, Control, Loss, LossKind, SLACK, with_loss};
+use crate::loss::{Basis, Control, Loss, LossKind, SLACK, mixture, with_loss};
 use crate::matrix::Matrix;
 use crate::real::Real;
 use crate::width::padded;
@@ -28,10 +31,13 @@ pub struct Projection<'a, T> {
     control: Control<T>,
     w: Vec<T>,
     w_sums: Vec<f64>,
+    /// Features before those with squared errors.
+    counts: usize,
     weight: Vec<T>,
     size_factors: Vec<f64>,
     sizes: Sizes<T>,
     shared: Vec<T>,
+    shared_squares: Vec<T>,
     h: Vec<T>,
     h_next: Vec<T>,
     pass: Pass<T>,
@@ -57,6 +63,8 @@ pub struct ProjectionParams {
     pub dropout: Dropout,
     /// How often the features count; empty where all count once.
     pub weights: Vec<f64>,
+    /// The loss of each feature, as [`Problem::with_mixture`](super::Problem::with_mixture) has it; empty where all have one.
+    pub mixture: Vec<LossKind>,
     /// What the cells' coefficients are multiplied by in their rates; empty for 1.
     pub size_factors: Vec<f64>,
 }
@@ -93,8 +101,10 @@ impl<'a, T: Real> Projection<'a, T> {
         check_values("w", w, data.rows(), k)?;
         check_weights("feature weights", &params.weights, data.rows())?;
         check_size_factors(&params.size_factors, data.columns())?;
-        let weight: Vec<T> = params.weights.iter().map(|weight| T::of(*weight)).collect();
+        check_mixture(&params.mixture, data.rows())?;
+        check_family(&params.mixture, params.loss)?;
         let unit = unit(summary.max);
+        let weight: Vec<T> = mixture::weights(&params.weights, &params.mixture, unit);
         let (_, penalty) = Penalty::absolute(
             Penalty::default(),
             params.h_penalty,
@@ -122,23 +132,25 @@ impl<'a, T: Real> Projection<'a, T> {
         let mut sizes = if params.loss.has_sizes() {
             let dropout = (params.loss == LossKind::Zinb).then_some(params.dropout);
             let shape = [data.rows(), data.columns()];
-            Sizes::fixed(params.sizes, dropout, shape, unit)?
+            Sizes::fixed(params.sizes, dropout, shape, unit, &params.mixture)?
         } else {
             Sizes::default()
         };
-        sizes.share(&w, padded::<T>(k), &weight, &[]);
+        let (factors, [counts, squares]) = (padded::<T>(k), parts(&params.mixture, data.rows()));
+        let (of_counts, of_squares) = w.split_at(counts * factors);
+        sizes.share(of_counts, factors, &weight, &[]);
         let h: Vec<T> = level(&summary.column_sums, k, k, unit);
         Ok(Projection {
-            shared: with_loss!(params.loss, loss => loss.shared(&w, &weight, padded::<T>(k))),
+            shared: with_loss!(params.loss, loss => loss.shared(of_counts, &weight, factors)),
+            shared_squares: if squares > 0 {
+                Mse.shared(of_squares, &weight[counts..], factors)
+            } else {
+                Vec::new()
+            },
+            counts,
             weight,
             size_factors: params.size_factors,
-            pass: Pass::new(
-                [Some(&data), None],
-                params.loss,
-                padded::<T>(k),
-                false,
-                false,
-            ),
+            pass: Pass::new([Some(&data), None], params.loss, [0, 0], factors, false),
             control: Control {
                 steps: params.maxit,
                 tolerance: T::of(params.tol),
@@ -195,17 +207,20 @@ impl<T: Real> Projection<'_, T> {
 impl<T: Real> Driver for Projection<'_, T> {
     fn advance(&mut self, budget: Duration) -> Progress {
         let deadline = Instant::now() + budget;
+        let basis = Basis {
+            w: &self.w,
+            shared: &self.shared,
+            weight: &self.weight,
+            guard: self.control.guard,
+            ambient: &[],
+            ambient_sum: T::zero(),
+            dispersed: Default::default(),
+        };
+        let (basis, squares) = basis.parts(&self.shared_squares, self.counts, padded::<T>(self.k));
         let job = Job {
             loss: self.loss,
-            basis: Basis {
-                w: &self.w,
-                shared: &self.shared,
-                weight: &self.weight,
-                guard: self.control.guard,
-                ambient: &[],
-                ambient_sum: T::zero(),
-                dispersed: Default::default(),
-            },
+            basis,
+            squares,
             dispersed: self.sizes.view(),
             factors: padded::<T>(self.k),
             scale: self.unit.recip(),

@@ -18,33 +18,39 @@ pub(super) struct Yardstick<T> {
 }
 
 impl<T: Real> Yardstick<T> {
-    /// `weights`: how often the features count, empty where all count once. `unit`: what a divergence is multiplied by to be in the
-    /// data's own units.
+    /// `weights`: how often the features count, empty where all count once. `loss`: of a feature. Data are divided by `unit`.
     pub fn new(
         matrix: &Matrix<'_>,
         set: &Summary,
         weights: &[f64],
-        loss: LossKind,
+        loss: impl Fn(usize) -> LossKind,
         unit: f64,
     ) -> Self {
-        let null = with_columns!(matrix, block => mean_profile_losses(block, set, loss));
-        let mean = null.iter().sum::<f64>() / null.len() as f64;
-        let size = match loss {
-            LossKind::Mse => set.sum_squares,
-            LossKind::Poisson | LossKind::Nb | LossKind::Zinb => set.sum,
+        let null = with_columns!(matrix, block => mean_profile_losses(block, set, &loss));
+        // Losses of counts and squared errors have no common scale.
+        let mean = |counts: bool| {
+            let like = (0..null.len()).filter(|&i| loss(i).is_counts() == counts);
+            like.clone().map(|i| null[i]).sum::<f64>() / like.count().max(1) as f64
         };
-        // All cells alike: no rounding error may pass for a loss.
-        let least = 1e-9 * size / (null.len() * set.column_sums.len()) as f64;
-        let weight =
-            |(i, null): (usize, &f64)| T::of(count(weights, i) * unit / (null + mean).max(least));
+        let means = [false, true].map(mean);
+        let weight = |(i, null): (usize, &f64)| {
+            let (loss, entries) = (loss(i), (set.row_sums.len() * set.column_sums.len()) as f64);
+            let size = if loss.is_counts() {
+                set.sum
+            } else {
+                set.sum_squares
+            };
+            // All cells alike: no rounding error may pass for a loss.
+            let least = 1e-9 * size / entries;
+            let typical = null + means[usize::from(loss.is_counts())];
+            T::of(count(weights, i) * loss.to_user(unit) / typical.max(least))
+        };
         let mut profile: Vec<f64> = set.profile();
-        if !weights.is_empty() {
-            // As the fitted totals that it smooths are weighted.
-            let sum: f64 = profile
-                .iter()
-                .zip(weights)
-                .map(|(p, weight)| p * weight)
-                .sum();
+        let counted: Vec<usize> = (0..null.len()).filter(|&i| loss(i).is_counts()).collect();
+        if !weights.is_empty() || counted.len() < null.len() {
+            // As the fitted totals of counts that it smooths.
+            let shares = counted.iter().map(|&i| profile[i] * count(weights, i));
+            let sum: f64 = shares.sum();
             profile.iter_mut().for_each(|share| *share /= sum);
         }
         Yardstick {
@@ -62,24 +68,31 @@ impl<T: Real> Yardstick<T> {
 }
 
 /// The mean over cells of each feature's divergence from `p s`, its share of the set's total times the cell's sum.
-fn mean_profile_losses(block: &impl Columns, set: &Summary, loss: LossKind) -> Vec<f64> {
+fn mean_profile_losses(
+    block: &impl Columns,
+    set: &Summary,
+    loss: impl Fn(usize) -> LossKind,
+) -> Vec<f64> {
     let share: Vec<f64> = set.profile();
-    let mut sums = match loss {
-        LossKind::Mse => {
-            let squares: f64 = set.column_sums.iter().map(|s| s * s).sum();
-            share.iter().map(|p| p * p * squares).collect()
+    let squares: f64 = set.column_sums.iter().map(|s| s * s).sum();
+    // Σ (p s − x) over the cells of a feature is 0.
+    let start = |(i, p): (usize, &f64)| {
+        if loss(i).is_counts() {
+            0.0
+        } else {
+            p * p * squares
         }
-        // Σ (p s − x) over the cells of a feature is 0.
-        LossKind::Poisson | LossKind::Nb | LossKind::Zinb => vec![0.0; share.len()],
     };
+    let mut sums: Vec<f64> = share.iter().enumerate().map(start).collect();
     let mut known = vec![set.column_sums.len(); share.len()];
     let mut absent = Vec::new();
     for (j, cell) in set.column_sums.iter().enumerate() {
         for (i, x) in block.column(j).filter(|(_, x)| *x > 0.0) {
             let rate = share[i] * cell;
-            sums[i] += match loss {
-                LossKind::Mse => x * (x - 2.0 * rate),
-                LossKind::Poisson | LossKind::Nb | LossKind::Zinb => x * (x / rate).ln(),
+            sums[i] += if loss(i).is_counts() {
+                x * (x / rate).ln()
+            } else {
+                x * (x - 2.0 * rate)
             };
         }
         absent.clear();
@@ -87,7 +100,7 @@ fn mean_profile_losses(block: &impl Columns, set: &Summary, loss: LossKind) -> V
         for &i in &absent {
             let i = i as usize;
             known[i] -= 1;
-            if loss == LossKind::Mse {
+            if !loss(i).is_counts() {
                 sums[i] -= share[i] * share[i] * cell * cell;
             }
         }

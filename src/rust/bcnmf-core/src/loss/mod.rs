@@ -11,6 +11,7 @@
 
 mod elementary;
 mod log_sum;
+pub(crate) mod mixture;
 pub mod mse;
 pub mod nb;
 pub mod poisson;
@@ -19,6 +20,7 @@ mod tile;
 pub mod zinb;
 
 pub(crate) use elementary::{exp_f32, exp_f64, ln_f32, ln_f64};
+pub use mixture::Squares;
 pub use nb::Dispersed;
 pub(crate) use nb::is_dispersed;
 pub(crate) use tile::{ABREAST, TILE, Tile, Zeros, ZerosRecord};
@@ -157,7 +159,38 @@ pub struct Basis<'w, T> {
     pub dispersed: Dispersed<'w, T>,
 }
 
+impl<'w, T: Real> Basis<'w, T> {
+    /// That of so many first features, and that of the others, which have squared errors; `shared` is theirs.
+    pub(crate) fn parts(
+        self,
+        shared: &'w [T],
+        counts: usize,
+        factors: usize,
+    ) -> (Self, Option<Self>) {
+        let (w, others) = self.w.split_at(counts * factors);
+        if others.is_empty() {
+            return (self, None);
+        }
+        let squares = Basis {
+            w: others,
+            shared,
+            weight: &self.weight[counts..],
+            ambient: &[],
+            ambient_sum: T::zero(),
+            ..self
+        };
+        let ambient = self.ambient.get(..counts).unwrap_or_default();
+        (Basis { w, ambient, ..self }, Some(squares))
+    }
+}
+
 impl<T: Real> Basis<'_, T> {
+    /// Number of features.
+    #[inline(always)]
+    pub(crate) fn features(&self, factors: usize) -> usize {
+        self.w.len() / factors
+    }
+
     /// How often a feature counts.
     #[inline(always)]
     pub(crate) fn weight_of(&self, feature: usize) -> T {
@@ -183,6 +216,16 @@ pub struct Yardstick<'w, T> {
     pub profile: &'w [T],
     /// Weight of each feature's divergence.
     pub weight: &'w [T],
+}
+
+impl<'w, T> Yardstick<'w, T> {
+    /// That of the features after the first ones; empty where nothing is held out.
+    pub(crate) fn after(self, features: usize) -> Yardstick<'w, T> {
+        Yardstick {
+            profile: self.profile.get(features..).unwrap_or_default(),
+            weight: self.weight.get(features..).unwrap_or_default(),
+        }
+    }
 }
 
 /// What a cell had before its H steps.

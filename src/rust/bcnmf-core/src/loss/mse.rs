@@ -56,12 +56,7 @@ impl Loss for Mse {
     ) -> Before {
         let (wx, squares) = sums_and_squares(simd, width, basis, cell);
         let mut gh = gram_times(simd, width, basis, cell, h);
-        let fit = dot_wide(gh.as_ref(), h);
-        let mut divergence = squares - 2.0 * dot_wide(wx.as_ref(), h) + fit;
-        // Subtraction has lost half of the digits: look at the residuals themselves.
-        if divergence < squares * T::epsilon().wide().sqrt() {
-            divergence = residual_squares(width, basis, cell, h);
-        }
+        let divergence = errors(width, basis, cell, h, [&wx, &gh], squares);
         if control.steps > 1 && cell.held_at.is_empty() {
             let mut own: Vec<T>;
             let mut gram = basis.shared;
@@ -88,13 +83,7 @@ impl Loss for Mse {
             }
             let mut pull = width.zeros::<T>();
             pull.as_mut().copy_from_slice(wx.as_ref());
-            if !cell.is_whole() && control.slack > T::zero() {
-                let mut rest = shared_times(simd, width, basis, h);
-                add_scaled(simd, rest.as_mut(), -T::one(), gh.as_ref());
-                not_negative(rest.as_mut());
-                add_scaled(simd, pull.as_mut(), control.slack, rest.as_ref());
-                add_scaled(simd, gh.as_mut(), control.slack, rest.as_ref());
-            }
+            add_slack(simd, width, basis, cell, h, [&mut pull, &mut gh], control);
             if update_cell(self, h, pull.as_ref(), gh.as_ref(), control) {
                 break;
             }
@@ -178,9 +167,48 @@ impl Loss for Mse {
     }
 }
 
+/// The sum of squared errors, from `Wᵀx`, `WᵀW h` and `xᵀx`.
+#[inline(always)]
+pub(super) fn errors<T: Real, K: Width>(
+    width: K,
+    basis: Basis<'_, T>,
+    cell: Cell<'_, T>,
+    h: &[T],
+    [wx, gh]: [&K::Vector<T>; 2],
+    squares: f64,
+) -> f64 {
+    let fit = dot_wide(gh.as_ref(), h);
+    let errors = squares - 2.0 * dot_wide(wx.as_ref(), h) + fit;
+    // Subtraction has lost half of the digits: look at the residuals themselves.
+    if errors < squares * T::epsilon().wide().sqrt() {
+        return residual_squares(width, basis, cell, h);
+    }
+    errors
+}
+
+/// Lets what does not count in a cell count a little, as what it is fitted by, in `Wᵀx` and `WᵀW h`.
+#[inline(always)]
+pub(super) fn add_slack<S: Simd, T: Real, K: Width>(
+    simd: S,
+    width: K,
+    basis: Basis<'_, T>,
+    cell: Cell<'_, T>,
+    h: &[T],
+    [pull, gh]: [&mut K::Vector<T>; 2],
+    control: &Control<T>,
+) {
+    if !cell.is_whole() && control.slack > T::zero() {
+        let mut rest = shared_times(simd, width, basis, h);
+        add_scaled(simd, rest.as_mut(), -T::one(), gh.as_ref());
+        not_negative(rest.as_mut());
+        add_scaled(simd, pull.as_mut(), control.slack, rest.as_ref());
+        add_scaled(simd, gh.as_mut(), control.slack, rest.as_ref());
+    }
+}
+
 /// `Wᵀx` and `xᵀx` of one cell, each feature as often as it counts.
 #[inline(always)]
-fn sums_and_squares<S: Simd, T: Real, K: Width>(
+pub(super) fn sums_and_squares<S: Simd, T: Real, K: Width>(
     simd: S,
     width: K,
     basis: Basis<'_, T>,
@@ -261,7 +289,7 @@ fn shared_times<S: Simd, T: Real, K: Width>(
 
 /// `WᵀW h` over the features that count, each as often as it does.
 #[inline(always)]
-fn gram_times<S: Simd, T: Real, K: Width>(
+pub(super) fn gram_times<S: Simd, T: Real, K: Width>(
     simd: S,
     width: K,
     basis: Basis<'_, T>,

@@ -13,6 +13,7 @@
 //! cache, plus `x/(λ + r)` at the non-zeros. Features whose size is infinite are as with poisson, and sparse.
 
 use super::log_sum::LogSum;
+use super::mixture::update_jointly;
 use super::poisson::{
     Poisson, RecordMasked, SMOOTHING, add_wide, counted_sums, counted_sums_of, rate, slack,
 };
@@ -46,6 +47,8 @@ pub struct Dispersed<'w, T> {
     pub ambient: T,
     /// Logarithms of the odds that counts of each feature are lost, see [`super::zinb`]; empty where they are not, or where cells have odds.
     pub log_odds: &'w [T],
+    /// Features of which no count is ever lost though others' are; empty where all are alike.
+    pub certain: &'w [bool],
     /// What data and sizes were divided by.
     pub unit: f64,
 }
@@ -64,6 +67,7 @@ impl<T: Real> Default for Dispersed<'_, T> {
             sums: &[],
             ambient: T::zero(),
             log_odds: &[],
+            certain: &[],
             unit: 1.0,
         }
     }
@@ -147,7 +151,13 @@ impl Loss for Nb {
             }
         }
         if control.steps > 0 {
-            update_cell(self, h, pull.as_ref(), denominator.as_ref(), control);
+            let (pull, push) = (pull.as_ref(), denominator.as_ref());
+            match cell.squares {
+                Some(squares) => update_jointly(h, pull, push, squares, control),
+                None => {
+                    update_cell(self, h, pull, push, control);
+                }
+            }
             if basis.loses(cell) {
                 // Nothing pushes down where all zeros are taken for dropout: far beyond any data it ends. NaN stays.
                 for h in h {
@@ -346,8 +356,8 @@ fn quotients<S: Simd, T: Real>(
         let [lost, surprises] = simd.vectorize(group);
         let down = T::of(basis.dispersed.unit.recip());
         for e in 0..GROUP {
-            // What fills up a group is no entry.
-            if x[e] > T::zero() {
+            // What fills up a group is no entry, and Poisson features of a mixture lose none.
+            if (x[e] > T::zero()) & sizes[e].is_finite() {
                 counts[e] += lost[e] * sizes[e];
                 gone[e] = lost[e];
                 surprise[e] = surprises[e] * down;

@@ -209,11 +209,16 @@ impl<T: Real> Tile<T> {
                 log_odds = [basis.dispersed.log_odds[i]; TILE];
                 kept = [log_kept(log_odds[0]); TILE];
             }
+            let (log_odds, kept) = if basis.is_certain(i) {
+                (&[T::neg_infinity(); TILE], &[T::zero(); TILE])
+            } else {
+                (&log_odds, &kept)
+            };
             let size = [size[i], T::of(unit)];
-            count_zeros(rates, &log_odds, size, counted);
+            count_zeros(rates, log_odds, size, counted);
             if measures {
                 let times = basis.weight_of(i).wide() / unit;
-                divergence += times * sum_zeros(rates, &self.weight, [&log_odds, &kept], size);
+                divergence += times * sum_zeros(rates, &self.weight, [log_odds, kept], size);
             }
         }
         mask(&mut self.counted, T::one(), &self.masked, cells, features);

@@ -113,15 +113,22 @@ impl<T: Real> Basis<'_, T> {
     #[inline(always)]
     pub(super) fn log_odds(&self, cell: Cell<'_, T>, feature: usize) -> Option<T> {
         let by_feature = self.dispersed.log_odds.get(feature);
-        by_feature.copied().or(cell.log_odds)
+        let by_cell = cell.log_odds.filter(|_| !self.is_certain(feature));
+        by_feature.copied().or(by_cell)
     }
 
-    /// How many of a cell's entries count, of so many features, each as often as it does.
+    /// Whether a feature's counts are never lost, though others' are.
+    #[inline(always)]
+    pub(super) fn is_certain(&self, feature: usize) -> bool {
+        self.dispersed.certain.get(feature) == Some(&true)
+    }
+
+    /// How many of a cell's entries count that can be lost, of so many features, each as often as it does.
     pub(crate) fn entries(&self, cell: Cell<'_, T>, features: usize) -> f64 {
-        if cell.is_whole() && self.weight.is_empty() {
+        if cell.is_whole() && self.weight.is_empty() && self.dispersed.certain.is_empty() {
             return features as f64;
         }
-        let counted = cell.counted(features);
+        let counted = cell.counted(features).filter(|&i| !self.is_certain(i));
         counted.map(|i| self.weight_of(i).wide()).sum()
     }
 
@@ -158,6 +165,12 @@ impl<T: Real> WithSimd for GroupOfZeros<'_, T> {
         if !basis.dispersed.log_odds.is_empty() {
             for (odds, &i) in log_odds.iter_mut().zip(index) {
                 *odds = basis.dispersed.log_odds[i as usize];
+            }
+        } else if !basis.dispersed.certain.is_empty() {
+            for (odds, &i) in log_odds.iter_mut().zip(index) {
+                if basis.is_certain(i as usize) {
+                    *odds = T::neg_infinity();
+                }
             }
         }
         let unit = T::of(basis.dispersed.unit);

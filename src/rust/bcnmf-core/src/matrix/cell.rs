@@ -3,8 +3,10 @@
 
 use super::{Matrix, Missing, with_columns};
 use crate::group::Each;
+use crate::loss::Squares;
 use crate::real::Real;
 use pulp::bytemuck::cast_slice;
+use std::ops::Range;
 
 /// One cell as a loss sees it.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +31,8 @@ pub struct Cell<'c, T> {
     pub log_odds: Option<T>,
     /// What its features would add to the denominator of an H step if all were zeros, for losses that look at zeros.
     pub zeros: &'c [T],
+    /// What its features with squared errors have for an H step, in a mixture of losses.
+    pub squares: Option<Squares<'c, T>>,
 }
 
 impl<'c, T: Real> Cell<'c, T> {
@@ -137,6 +141,12 @@ impl<T: Real> CellBuffer<T> {
             self.masked.clear();
             self.forget_zeros();
         }
+        self.cell(index, only_values)
+    }
+
+    /// What was gathered; `index` where it is the matrix's own.
+    #[inline(always)]
+    fn cell<'c>(&'c self, index: Option<&'c [u32]>, only_values: bool) -> Cell<'c, T> {
         Cell {
             index: index.unwrap_or(&self.index),
             value: &self.value,
@@ -148,10 +158,50 @@ impl<T: Real> CellBuffer<T> {
             ambient: T::zero(),
             log_odds: None,
             zeros: &[],
+            squares: None,
         }
     }
 
     // What follows is not for every cell, and would be in every kernel.
+
+    /// As [`CellBuffer::gather`], of these features alone, which are counted from the first of them.
+    #[inline(never)]
+    pub fn gather_part<'c>(
+        &'c mut self,
+        matrix: &Matrix<'_>,
+        j: usize,
+        scale: f64,
+        held_out: Option<impl Iterator<Item = u32>>,
+        features: Range<usize>,
+    ) -> Cell<'c, T> {
+        let part = features.start as u32..features.end as u32;
+        self.index.clear();
+        self.value.clear();
+        self.masked.clear();
+        self.held_at.clear();
+        let only_values = matrix.missing() == Missing::Zeros;
+        if matrix.missing() == Missing::Nan {
+            self.list_missing(matrix, j);
+            self.masked.retain(|i| part.contains(i));
+        }
+        if let Some(held_out) = held_out {
+            self.hold_out(held_out.filter(|i| part.contains(i)));
+        }
+        for i in self.masked.iter_mut().chain(&mut self.held_at) {
+            *i -= part.start;
+        }
+        self.held.clear();
+        self.held.resize(self.held_at.len(), T::zero());
+        with_columns!(matrix, block => {
+            let column = super::Columns::column(block, j).filter(|(i, _)| features.contains(i));
+            self.fill(column.map(|(i, x)| (i - features.start, x)), scale);
+        });
+        if only_values {
+            self.masked.clear();
+            self.forget_zeros();
+        }
+        self.cell(None, only_values)
+    }
 
     #[inline(never)]
     fn list_missing(&mut self, matrix: &Matrix<'_>, j: usize) {

@@ -131,8 +131,11 @@ pub fn divergence(loss: LossKind, x: &Array2<f64>, rate: &Array2<f64>) -> f64 {
         .sum()
 }
 
-/// The size of a feature in target or background; infinite where there are none.
-fn size_of(params: &FitParams, background: bool, feature: usize) -> f64 {
+/// The size of a feature with this loss in target or background; infinite where there are none.
+fn size_of(params: &FitParams, loss: LossKind, background: bool, feature: usize) -> f64 {
+    if !loss.has_sizes() {
+        return f64::INFINITY;
+    }
     let sets = &params.dispersion.size;
     let set = usize::from(background && !params.dispersion.shared);
     let size = sets[set].get(feature).copied().unwrap_or(f64::INFINITY);
@@ -144,11 +147,8 @@ fn size_of(params: &FitParams, background: bool, feature: usize) -> f64 {
     }
 }
 
-/// The probability of dropout of an entry in target or background.
+/// The probability of dropout of an entry in target or background, of a feature that knows any.
 fn dropout_of(params: &FitParams, background: bool, feature: usize, cell: usize) -> f64 {
-    if params.loss != LossKind::Zinb {
-        return 0.0;
-    }
     let Dropout {
         per, probability, ..
     } = &params.dropout;
@@ -195,6 +195,9 @@ fn nb_divergence(x: f64, rate: f64, size: f64) -> f64 {
 
 /// Posterior probability that a zero is a lost count.
 fn lost(rate: f64, size: f64, dropout: f64) -> f64 {
+    if dropout == 0.0 {
+        return 0.0;
+    }
     dropout / (dropout + (1.0 - dropout) * (-nb_divergence(0.0, rate, size)).exp())
 }
 
@@ -208,7 +211,8 @@ fn zero_energy(rate: f64, size: f64, dropout: f64, v: f64) -> f64 {
 
 fn entry_divergence(loss: LossKind, x: f64, rate: f64, size: f64, dropout: f64) -> f64 {
     match loss {
-        LossKind::Zinb if x == 0.0 => {
+        // A count of zero may be as good as impossible.
+        LossKind::Zinb if x == 0.0 && dropout > 0.0 => {
             -(dropout + (1.0 - dropout) * (-nb_divergence(x, rate, size)).exp()).ln()
         }
         LossKind::Zinb => nb_divergence(x, rate, size) - (1.0 - dropout).ln(),
@@ -231,6 +235,7 @@ pub struct Part<'a> {
     cells: Vec<f64>,
     all: f64,
     background: bool,
+    mixture: &'a [LossKind],
 }
 
 impl<'a> Part<'a> {
@@ -267,7 +272,12 @@ impl<'a> Part<'a> {
             cells,
             all,
             background,
+            mixture: &data.mixture,
         })
+    }
+
+    fn loss_of(&self, feature: usize, all: LossKind) -> LossKind {
+        self.mixture.get(feature).copied().unwrap_or(all)
     }
 
     fn is_known(&self, i: usize, j: usize) -> bool {
@@ -275,21 +285,17 @@ impl<'a> Part<'a> {
     }
 
     /// What the divergence of held-out entries of each feature is multiplied by, from its definition in the core's `yardstick.rs`.
-    fn held_out_weights(&self, loss: LossKind) -> Vec<f64> {
+    fn held_out_weights(&self, all: LossKind) -> Vec<f64> {
         let x = self.x;
-        // Poisson's for all counts.
-        let yardstick = match loss {
-            LossKind::Nb | LossKind::Zinb => LossKind::Poisson,
-            other => other,
-        };
+        let loss = |i: usize| self.loss_of(i, all);
         let null: Vec<f64> = (0..x.nrows())
             .map(|i| {
                 let known: Vec<usize> = (0..x.ncols()).filter(|&j| self.is_known(i, j)).collect();
                 let of = |&j: &usize| {
                     let rate = self.genes[i] * self.cells[j] / self.all;
-                    match yardstick {
+                    match loss(i) {
                         LossKind::Mse => (x[(i, j)] - rate).powi(2),
-                        // Without what sums to 0.
+                        // Poisson's for all counts, without what sums to 0.
                         _ if x[(i, j)] == 0.0 => 0.0,
                         _ => x[(i, j)] * log_ratio(x[(i, j)], rate),
                     }
@@ -297,16 +303,17 @@ impl<'a> Part<'a> {
                 known.iter().map(of).sum::<f64>().max(0.0) / known.len().max(1) as f64
             })
             .collect();
-        let mean = null.iter().sum::<f64>() / null.len() as f64;
-        let size = match loss {
-            LossKind::Mse => x.iter().filter(|x| !x.is_nan()).map(|x| x * x).sum(),
-            LossKind::Poisson | LossKind::Nb | LossKind::Zinb => self.all,
+        let weight = |(i, weight): (usize, &f64)| {
+            let alike = (0..null.len()).filter(|&o| loss(o).is_counts() == loss(i).is_counts());
+            let mean = alike.clone().map(|o| null[o]).sum::<f64>() / alike.count() as f64;
+            let size = match loss(i) {
+                LossKind::Mse => x.iter().filter(|x| !x.is_nan()).map(|x| x * x).sum(),
+                LossKind::Poisson | LossKind::Nb | LossKind::Zinb => self.all,
+            };
+            let least = 1e-9 * size / x.len() as f64;
+            weight / (null[i] + mean).max(least)
         };
-        let least = 1e-9 * size / x.len() as f64;
-        null.iter()
-            .zip(&self.feature_weight)
-            .map(|(null, weight)| weight / (null + mean).max(least))
-            .collect()
+        self.feature_weight.iter().enumerate().map(weight).collect()
     }
 
     /// Of the entries that count, as often as they do.
@@ -324,8 +331,10 @@ impl<'a> Part<'a> {
     ) -> [f64; 2] {
         let (mut sums, x) = ([0.0; 2], self.x);
         let weights = self.held_out_weights(params.loss);
-        let profile_weight: f64 = (self.genes.iter().zip(&self.feature_weight))
-            .map(|(gene, weight)| gene / self.all * weight)
+        let counts = |i: &usize| self.loss_of(*i, params.loss).is_counts();
+        let profile_weight: f64 = (0..self.genes.len())
+            .filter(counts)
+            .map(|i| self.genes[i] / self.all * self.feature_weight[i])
             .sum();
         for (cell, (x, rate)) in x.columns().into_iter().zip(rate.columns()).enumerate() {
             let mut held_out = vec![false; x.len()];
@@ -334,14 +343,17 @@ impl<'a> Part<'a> {
                     held_out[i as usize] = true;
                 }
             }
-            let rates = rate.iter().zip(&self.feature_weight);
-            let total: f64 = rates.map(|(rate, weight)| rate * weight).sum();
+            let total: f64 = (0..rate.len())
+                .filter(counts)
+                .map(|i| rate[i] * self.feature_weight[i])
+                .sum();
             for (i, held_out) in held_out.into_iter().enumerate() {
                 if !self.is_known(i, cell) {
                     continue;
                 }
                 // Predictions of counts are smoothed by a hundredth of the mean profile.
-                let rate = match params.loss {
+                let loss = self.loss_of(i, params.loss);
+                let rate = match loss {
                     LossKind::Poisson | LossKind::Nb | LossKind::Zinb if held_out => {
                         let share = self.genes[i] / self.all / profile_weight;
                         0.99 * rate[i] + 0.01 * total * share
@@ -353,15 +365,19 @@ impl<'a> Part<'a> {
                 } else {
                     self.weight[(i, cell)]
                 };
-                let size = size_of(params, self.background, i);
-                let dropout = dropout_of(params, self.background, i, cell);
-                let loss = match posterior.filter(|_| params.loss == LossKind::Zinb && x[i] == 0.0)
-                {
+                let size = size_of(params, loss, self.background, i);
+                let zinb = loss == LossKind::Zinb;
+                let dropout = if zinb {
+                    dropout_of(params, self.background, i, cell)
+                } else {
+                    0.0
+                };
+                let loss = match posterior.filter(|_| zinb && x[i] == 0.0) {
                     Some(at) => {
                         let v = lost(at[(i, cell)], size, dropout);
                         zero_energy(rate, size, dropout, v)
                     }
-                    None => entry_divergence(params.loss, x[i], rate, size, dropout),
+                    None => entry_divergence(loss, x[i], rate, size, dropout),
                 };
                 sums[usize::from(held_out)] += weight * loss;
             }
@@ -371,13 +387,13 @@ impl<'a> Part<'a> {
 
     /// Sum of the magnitudes of the divergence's terms.
     fn magnitude(&self, loss: LossKind, rate: &Array2<f64>) -> f64 {
-        let entries = self.x.iter().zip(rate).zip(&self.weight);
+        let entries = self.x.indexed_iter().zip(rate).zip(&self.weight);
         // What does not count is taken off at places: rounding is relative to it as well.
         entries
-            .map(|((&x, &l), &weight)| {
+            .map(|((((i, _), &x), &l), &weight)| {
                 let x = if x.is_nan() { 0.0 } else { x };
                 weight
-                    * match loss {
+                    * match self.loss_of(i, loss) {
                         LossKind::Mse => x * x + l * l,
                         _ if x == 0.0 => l,
                         _ => x * log_ratio(x, l).abs() + x + l,
@@ -390,7 +406,10 @@ impl<'a> Part<'a> {
     pub fn ambient_rate(&self, params: &FitParams) -> Array2<f64> {
         let on = self.background && params.loss.is_counts() && params.weight < 0.0;
         let share = if on { params.ambient / self.all } else { 0.0 };
-        Array2::from_shape_fn(self.x.dim(), |(i, j)| share * self.genes[i] * self.cells[j])
+        Array2::from_shape_fn(self.x.dim(), |(i, j)| {
+            let counts = self.loss_of(i, params.loss).is_counts();
+            f64::from(u8::from(counts)) * share * self.genes[i] * self.cells[j]
+        })
     }
 }
 
@@ -491,18 +510,20 @@ pub fn naive_given(
         k, loss, weight, ..
     } = *params;
     let x = Part::of(data, false).expect("a target");
-    let [w1, w2, h1, h2] = penalty_scales(loss, &x, k);
-    let factor = if loss == LossKind::Mse { 2.0 } else { 1.0 };
-    let penalty = |p: Penalty, s1: f64, s2: f64, v: f64| -> f64 {
+    let penalty = |loss: LossKind, p: Penalty, of_h: bool, v: f64| -> f64 {
+        let factor = if loss == LossKind::Mse { 2.0 } else { 1.0 };
+        let [w1, w2, h1, h2] = penalty_scales(loss, &x, k);
+        let [s1, s2] = if of_h { [h1, h2] } else { [w1, w2] };
         factor * (p.l1 * s1 * v + p.l2 * s2 * v * v / 2.0)
     };
     let of_w = |(at, w): (usize, &f64)| {
-        x.feature_weight[at % x.x.nrows()] * penalty(params.w_penalty, w1, w2, *w)
+        let i = at % x.x.nrows();
+        x.feature_weight[i] * penalty(x.loss_of(i, loss), params.w_penalty, false, *w)
     };
     let of_h = |h: &[f64], weights: &[f64]| -> f64 {
         let terms = h.iter().enumerate();
         terms
-            .map(|(at, h)| weights[at / k] * penalty(params.h_penalty, h1, h2, *h))
+            .map(|(at, h)| weights[at / k] * penalty(loss, params.h_penalty, true, *h))
             .sum()
     };
     let pw: f64 = f.w.iter().enumerate().map(of_w).sum();
@@ -520,7 +541,8 @@ pub fn naive_given(
                 x.feature_weight[at]
             }
         };
-        probability
+        let known = probability.filter(|(at, _)| by_cell || x.loss_of(*at, loss) == LossKind::Zinb);
+        known
             .map(|(at, p)| -PRIOR * weight(at) * (1.0 - p).ln())
             .sum()
     };

@@ -19,6 +19,8 @@ pub struct Data {
     pub y: Option<Array2<f64>>,
     pub missing: Missing,
     pub weights: Weights,
+    /// The loss of each feature, where they differ.
+    pub mixture: Vec<LossKind>,
     slots: (Sparse, Option<Sparse>),
 }
 
@@ -30,6 +32,7 @@ impl Data {
             y,
             missing: Missing::None,
             weights: Weights::default(),
+            mixture: Vec::new(),
             slots,
         }
     }
@@ -40,6 +43,15 @@ impl Data {
 
     pub fn with_weights(self, weights: Weights) -> Self {
         Data { weights, ..self }
+    }
+
+    pub fn with_mixture(self, mixture: Vec<LossKind>) -> Self {
+        Data { mixture, ..self }
+    }
+
+    /// The loss of a feature in fits with this loss.
+    pub fn loss_of(&self, feature: usize, all: LossKind) -> LossKind {
+        self.mixture.get(feature).copied().unwrap_or(all)
     }
 
     /// Whether every feature and cell has a positive entry that is known.
@@ -67,6 +79,7 @@ impl Data {
         Data::new(x, y)
             .with_missing(self.missing)
             .with_weights(self.weights.clone())
+            .with_mixture(self.mixture.clone())
     }
 
     pub fn matrices(&self, sparse: bool) -> (Matrix<'_>, Option<Matrix<'_>>) {
@@ -86,7 +99,10 @@ impl Data {
 
     pub fn problem(&self, sparse: bool) -> Problem<'_> {
         let (x, y) = self.matrices(sparse);
-        Problem::weighted(x, y, self.weights.clone()).expect("valid data")
+        let problem = Problem::weighted(x, y, self.weights.clone()).expect("valid data");
+        problem
+            .with_mixture(self.mixture.clone())
+            .expect("in order")
     }
 
     /// Runs a fit to its end.
@@ -123,6 +139,8 @@ pub struct Scenario {
     pub missing: (Missing, f64),
     /// Whether features and cells have weights, some of them 0.
     pub weighted: bool,
+    /// Whether features have different losses, if `loss` is one that serves several: see [`Scenario::mixture`].
+    pub mixed: bool,
     /// Part of the entries that is not zero.
     pub density: f64,
     /// Leave a row and a column empty.
@@ -169,7 +187,8 @@ pub fn scenarios() -> impl Strategy<Value = Scenario> {
         1 => Just((Missing::Zeros, 0.0)),
     ];
     let weighted = prop_oneof![2 => Just(false), 1 => Just(true)];
-    let model = (ambient, hold_out, missing, weighted);
+    let mixed = prop_oneof![1 => Just(false), 1 => Just(true)];
+    let model = (ambient, hold_out, missing, weighted, mixed);
     let look = (
         0.1..1.0f64,
         any::<bool>(),
@@ -178,7 +197,8 @@ pub fn scenarios() -> impl Strategy<Value = Scenario> {
         steps,
     );
     (shape, losses(), weight, penalties, model, look).prop_map(
-        |(shape, loss, weight, penalties, (ambient, hold_out, missing, weighted), look)| {
+        |(shape, loss, weight, penalties, model, look)| {
+            let (ambient, hold_out, missing, weighted, mixed) = model;
             let (rows, cells, background, k, k_target) = shape;
             let k = 1 + (k - 1) % rows.min(cells);
             let k_target = if weight > 0.0 { k_target % (k + 1) } else { 0 };
@@ -198,6 +218,7 @@ pub fn scenarios() -> impl Strategy<Value = Scenario> {
                 hold_out,
                 missing,
                 weighted,
+                mixed,
                 density,
                 blank,
                 seed,
@@ -222,6 +243,19 @@ impl Scenario {
             dropout: self.dropout(),
             ..FitParams::new(self.k, self.loss)
         }
+    }
+
+    /// Losses of the features: counts of several kinds, of which the first has the scenario's loss, and squared errors after them, or none.
+    pub fn mixture(&self) -> Vec<LossKind> {
+        if !self.mixed || !self.loss.has_sizes() {
+            return Vec::new();
+        }
+        let counts = 1 + self.seed as usize / 8 % self.rows;
+        let kinds = [self.loss, LossKind::Poisson, LossKind::Nb];
+        let counted = (0..counts).map(|i| kinds[i % 3]);
+        counted
+            .chain((counts..self.rows).map(|_| LossKind::Mse))
+            .collect()
     }
 
     /// Sizes that stay, some of them infinite, with nb.
@@ -309,7 +343,9 @@ impl Scenario {
             draw(self.cells, 1),
             (self.background > 0).then(|| draw(self.background, 2)),
         );
-        let data = data.with_missing(self.missing.0);
+        let data = data
+            .with_missing(self.missing.0)
+            .with_mixture(self.mixture());
         if !self.weighted {
             return data;
         }
