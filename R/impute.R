@@ -79,7 +79,7 @@ values_at <- function(places, w, h, names, most = 1e6) {
   rows <- places@i + 1L
   columns <- rep.int(seq_len(ncol(h)), diff(places@p))
   for (start in seq(1, max(1, length(rows)), by = most)) {
-    at <- seq_len(length(rows))[seq_len(length(rows)) >= start & seq_len(length(rows)) < start + most]
+    at <- seq(start, length.out = min(most, length(rows) - start + 1))
     values[at] <- rowSums(w[rows[at], , drop = FALSE] * t(h[, columns[at], drop = FALSE]))
   }
   methods::new("dgCMatrix", i = places@i, p = places@p, x = values, Dim = places@Dim, Dimnames = dimnames_or_none(names))

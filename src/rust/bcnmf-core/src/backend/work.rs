@@ -103,7 +103,7 @@ impl<T: Real> Work<'_, T> {
         at: usize,
         place: usize,
     ) {
-        let Job { basis, .. } = *self.job;
+        let basis = self.job.basis;
         let control = self.job.control_of(self.set, place);
         let cell = self.job.gather(self.buffer, self.set, self.matrix, place);
         // A copy that nothing else can point to stays in registers.
@@ -190,7 +190,9 @@ impl<T: Real> Work<'_, T> {
                     zeros: width.row(&denominators, at),
                     log_odds: tile.log_odds.get(at).copied(),
                     squares,
-                    ..self.job.gather(self.buffer, self.set, self.matrix, place)
+                    ..self
+                        .job
+                        .gather_counts(self.buffer, self.set, self.matrix, place)
                 };
                 let counts = cell.weight.wide();
                 if step == 0 {
@@ -239,7 +241,9 @@ impl<T: Real> Work<'_, T> {
         for (at, place) in self.cells.clone().enumerate() {
             let cell = Cell {
                 log_odds: tile.log_odds.get(at).copied(),
-                ..self.job.gather(self.buffer, self.set, self.matrix, place)
+                ..self
+                    .job
+                    .gather_counts(self.buffer, self.set, self.matrix, place)
             };
             let h = width.row(&tile.h, at);
             loss.w_stats(simd, width, basis, cell, h, self.stats);
@@ -300,7 +304,9 @@ impl<T: Real> Work<'_, T> {
     #[inline(never)]
     fn list_masked(&mut self, masked: &mut [Vec<u32>]) {
         for (masked, place) in masked.iter_mut().zip(self.cells.clone()) {
-            let cell = self.job.gather(self.buffer, self.set, self.matrix, place);
+            let cell = self
+                .job
+                .gather_counts(self.buffer, self.set, self.matrix, place);
             let features = self.job.counts();
             let mut counted = cell.counted(features).peekable();
             let all = 0..features as u32;
@@ -341,15 +347,27 @@ impl<T: Real> Job<'_, T> {
         matrix: &'c Matrix<'_>,
         place: usize,
     ) -> Cell<'c, T> {
-        if self.squares.is_some() {
-            return self.gather_part(buffer, set, matrix, place, 0..self.counts());
-        }
         let j = self.cell_at(set, place);
         Cell {
             weight: self.cell_weight(set, place),
             ambient: self.cell_ambient(set, place),
             ..buffer.gather(matrix, j, self.scale, self.held_out(set, matrix, j))
         }
+    }
+
+    /// A cell without its features with squared errors, if it has any: they are only beside losses that look at zeros.
+    #[inline(always)]
+    fn gather_counts<'c>(
+        &self,
+        buffer: &'c mut CellBuffer<T>,
+        set: Set,
+        matrix: &'c Matrix<'_>,
+        place: usize,
+    ) -> Cell<'c, T> {
+        if self.squares.is_some() {
+            return self.gather_part(buffer, set, matrix, place, 0..self.counts());
+        }
+        self.gather(buffer, set, matrix, place)
     }
 
     /// A cell's features with squared errors.

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// With `c = 2` for mse (whose updates follow half the sum of squares) and `c = 1` for poisson, the
 /// objective gains `c · (L1 · s₁ · Σ v + L2 · s₂ · Σ v² / 2)`, where the scales `s₁`, `s₂` are such
 /// that a strength of 1 is about as strong as the data term for a typical entry, whatever the unit
-/// and the size of the data (see [`Penalty::absolute`]).
+/// and the size of the data (see [`Penalty::absolute`]). In a mixture of losses those on W are each feature's own, and that on H is that of counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Penalty {
     /// Strength on the sum of entries.
@@ -36,11 +36,10 @@ impl Penalty {
         let (m, n, k) = (size.features as f64, size.cells as f64, size.k as f64);
         let total = size.total / unit;
         let mean = total / (m * n);
-        let (w1, w2, h1, h2) = match loss {
-            LossKind::Mse => (mean * total / k, total * total / (n * k * k), mean, 1.0 / m),
-            LossKind::Poisson | LossKind::Nb | LossKind::Zinb => {
-                (total / k, total * m / k, 1.0, n / total)
-            }
+        let (w1, w2, h1, h2) = if loss.is_counts() {
+            (total / k, total * m / k, 1.0, n / total)
+        } else {
+            (mean * total / k, total * total / (n * k * k), mean, 1.0 / m)
         };
         (
             Penalty {

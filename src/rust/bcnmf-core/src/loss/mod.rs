@@ -67,18 +67,12 @@ impl LossKind {
     /// The factor between the penalties' gradient and the divergence's: the mse updates follow
     /// half the sum of squares.
     pub(crate) fn penalty_factor(self) -> f64 {
-        match self {
-            LossKind::Mse => 2.0,
-            LossKind::Poisson | LossKind::Nb | LossKind::Zinb => 1.0,
-        }
+        if self.is_counts() { 1.0 } else { 2.0 }
     }
 
     /// What a divergence of data divided by `unit` is multiplied by to be that of the data.
     pub(crate) fn to_user(self, unit: f64) -> f64 {
-        match self {
-            LossKind::Mse => unit * unit,
-            LossKind::Poisson | LossKind::Nb | LossKind::Zinb => unit,
-        }
+        if self.is_counts() { unit } else { unit * unit }
     }
 
     /// Whether the data are counts.
