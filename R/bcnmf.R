@@ -219,6 +219,11 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
   inherited <- NULL
   if (methods::is(init, "bcnmf")) {
     inherited <- inherited_settings(init, given, !is.null(background))
+    if (!is.null(names(inherited$loss)) && !is_modalities(object)) {
+      abort_bcnmf("{.arg init} is a model of the modalities {.val {names(inherited$loss)}}: to continue it, give the data as a list of them.",
+        arg = "object", value = object, call = call
+      )
+    }
     list2env(inherited, environment())
     mask <- inherited_mask(init, mask, !"mask" %in% given, call)
     if (!"size_factors" %in% given) size_factors <- inherited_size_factors(init)

@@ -9,8 +9,10 @@ check_dispersion <- function(target, dispersion, dispersion_shared, loss, call) 
     dispersion = "gene", dispersion_shared = as.double(dispersion_shared), sizes = numeric(), sizes_background = numeric()
   )
   if (is.null(dispersion) || identical(dispersion, "gene")) return(settings)
-  if (!has_dispersions(loss)) {
-    abort_bcnmf("{.arg dispersion} is for {.code loss = \"nb\"} and {.code \"zinb\"}: {.val {loss}} has none.", arg = "dispersion", value = dispersion, call = call)
+  losses <- data_parts(target)$losses
+  if (!any(has_dispersions(if (is.null(losses)) loss else losses))) {
+    loss <- if (is.null(losses)) loss else unique(losses)
+    abort_bcnmf("{.arg dispersion} is for {.code loss = \"nb\"} and {.code \"zinb\"}: {.val {loss}} {?has/have} none.", arg = "dispersion", value = dispersion, call = call)
   }
   if (identical(dispersion, "global")) {
     settings$dispersion <- "global"

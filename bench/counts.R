@@ -46,6 +46,34 @@ for (kind in names(kinds)) for (seed in seeds) {
   likelihoods[[length(likelihoods) + 1]] <- cbind(counts = kind, as.data.frame(found))
   message(kind, ", seed ", seed)
 }
+# Counts of few molecules a cell, and thirty proteins with normal noise, of the same programs.
+draw_two <- function(seed) {
+  sim <- bcnmf::simulate_contrast(args$features, args$cells, 0, k_shared = args$k, k_target = 0, depth = args$features / 2, loading_shape = 0.5, seed = seed)
+  set.seed(seed)
+  mu <- sim$w %*% sim$h
+  rna <- matrix(stats::rnbinom(length(mu), size = exp(seq(log(0.5), log(10), length.out = nrow(mu))), mu = mu), nrow(mu))
+  share <- t(t(sim$h) / colSums(sim$h))
+  level <- matrix(stats::rgamma(30 * args$k, 0.5), 30) %*% share
+  protein <- pmax(level + stats::rnorm(length(level), sd = stats::sd(level) / 4), 0)
+  list(x = list(rna = methods::as(Matrix::Matrix(rna, sparse = TRUE), "CsparseMatrix"), protein = protein), share = share)
+}
+
+modality_losses <- list(
+  "nb and mse" = c(rna = "nb", protein = "mse"), "poisson and mse" = c(rna = "poisson", protein = "mse"), "mse for both" = "mse", "poisson for both" = "poisson"
+)
+modalities <- do.call(rbind, lapply(seeds, function(seed) {
+  data <- draw_two(seed)
+  row <- function(what, x, loss) {
+    # proteins are no counts
+    seconds <- system.time(fit <- suppressWarnings(bcnmf::bcnmf(x, k = args$k, loss = loss, seed = seed, maxit = args$maxit)))[["elapsed"]]
+    use <- bcnmf::embedding(fit, normalise = "L1")
+    data.frame(what = what, correlation = mean(apply(stats::cor(use, t(data$share)), 2, max)), seconds = seconds)
+  }
+  rbind(
+    do.call(rbind, lapply(names(modality_losses), function(what) row(what, data$x, modality_losses[[what]]))),
+    row("RNA alone, nb", data$x$rna, "nb"), row("proteins alone, mse", data$x$protein, "mse")
+  )
+}))
 fits <- do.call(rbind, fits)
 likelihoods <- do.call(rbind, likelihoods)
 
@@ -100,6 +128,11 @@ lines <- c(
   markdown_table(by_group(likelihoods, c("counts", "distribution"), function(rows) data.frame(
     counts = rows$counts[1], loss = rows$distribution[1], "held-out loss" = mean_range(rows$loss, 3),
     "above the best, %" = mean_range(100 * rows$excess), selected = sprintf("%d of %d", sum(rows$selected), nrow(rows)), check.names = FALSE
+  ))),
+  "", "## Two modalities", "",
+  sprintf("Negative binomial counts, %d a cell in the mean, and 30 proteins with normal noise of a quarter of their standard deviation. *Correlation*: of each program's share of a cell's use, with the best factor's.", as.integer(args$features / 2)), "",
+  markdown_table(by_group(modalities, "what", function(rows) data.frame(
+    losses = rows$what[1], correlation = mean_range(rows$correlation, 3), time = mean_range(rows$seconds / mean(modalities$seconds[modalities$what == "poisson for both"]), 1)
   ))),
   if (exists("stimulus")) c(
     "", "## Interferon-stimulated and control blood cells together", "",

@@ -166,7 +166,8 @@ impl<T: Real> Work<'_, T> {
             self.list_masked(&mut tile.masked);
         }
         let mut denominators = vec![T::zero(); abreast * factors];
-        let [mut pull, mut push] = [(); 2].map(|()| vec![T::zero(); factors]);
+        let mixed = if self.job.squares.is_some() { cells } else { 0 };
+        let (mut pulls, mut push) = (vec![T::zero(); mixed * factors], vec![T::zero(); factors]);
         let mut moves = vec![true; cells];
         for step in 0..control.steps.max(1) {
             self.sums.divergence += simd.vectorize(Zeros {
@@ -185,7 +186,9 @@ impl<T: Real> Work<'_, T> {
                     ..self.job.control_of(self.set, place)
                 };
                 let h = width.row_mut(&mut tile.h, at);
-                let squares = self.squares(simd, place, h, &control, [&mut pull, &mut push]);
+                let pull = pulls.get_mut(at * factors..(at + 1) * factors);
+                let room = [pull.unwrap_or_default(), &mut push];
+                let squares = self.squares(simd, place, h, &control, room);
                 let cell = Cell {
                     zeros: width.row(&denominators, at),
                     log_odds: tile.log_odds.get(at).copied(),
@@ -273,9 +276,14 @@ impl<T: Real> Work<'_, T> {
         [pull, push]: [&'r mut [T]; 2],
     ) -> Option<Squares<'r, T>> {
         let basis = self.job.squares?;
-        let cell = (self.job).gather_squares(self.buffer, self.set, self.matrix, place);
-        let counts = cell.weight.wide();
-        if control.measures && control.steps == 0 {
+        let first = control.measures;
+        let mut counts = 1.0;
+        let cell = (first || self.job.masks(self.matrix)).then(|| {
+            let cell = (self.job).gather_squares(self.buffer, self.set, self.matrix, place);
+            counts = cell.weight.wide();
+            cell
+        });
+        if let Some(cell) = cell.filter(|_| first && control.steps == 0) {
             let yardstick = self.job.yardsticks[self.set as usize].after(self.job.counts());
             self.sums.held_out += counts
                 * simd.vectorize(HeldSquares {

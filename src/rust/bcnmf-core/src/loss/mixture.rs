@@ -71,10 +71,10 @@ pub struct Squares<'c, T> {
     pub push: &'c [T],
 }
 
-/// Works this out.
+/// Works this out. `pull` is what it was in the step before where there is no `cell`, which all features count in then.
 pub(crate) struct SquaresOf<'c, T> {
     pub basis: Basis<'c, T>,
-    pub cell: Cell<'c, T>,
+    pub cell: Option<Cell<'c, T>>,
     pub h: &'c [T],
     pub control: &'c Control<T>,
     pub pull: &'c mut [T],
@@ -95,6 +95,10 @@ impl<T: Real> WithSimd for SquaresOf<'_, T> {
             push,
         } = self;
         let width = Dynamic(h.len());
+        let Some(cell) = cell else {
+            push.copy_from_slice(&mse::shared_times(simd, width, basis, h));
+            return 0.0;
+        };
         let (mut wx, squares) = mse::sums_and_squares(simd, width, basis, cell);
         let mut gh = mse::gram_times(simd, width, basis, cell, h);
         let errors = if control.measures {

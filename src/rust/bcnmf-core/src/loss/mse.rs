@@ -274,7 +274,7 @@ fn descend<S: Simd, T: Real, K: Width>(
 
 /// `WᵀW h` over all features.
 #[inline(always)]
-fn shared_times<S: Simd, T: Real, K: Width>(
+pub(super) fn shared_times<S: Simd, T: Real, K: Width>(
     simd: S,
     width: K,
     basis: Basis<'_, T>,

@@ -192,9 +192,20 @@ impl<T: Real> CellBuffer<T> {
         }
         self.held.clear();
         self.held.resize(self.held_at.len(), T::zero());
-        with_columns!(matrix, block => {
-            let column = super::Columns::column(block, j).filter(|(i, _)| features.contains(i));
-            self.fill(column.map(|(i, x)| (i - features.start, x)), scale);
+        with_columns!(matrix, block => match super::Columns::stored(block, j) {
+            Some((rows, values)) => {
+                let [from, to] = [features.start, features.end]
+                    .map(|end| rows.partition_point(|&i| (i as usize) < end));
+                let stored = rows[from..to].iter().zip(&values[from..to]);
+                let column = stored.map(|(&i, &x)| (i as usize - features.start, x));
+                // Zeros may be stored, and NaN where entries are missing.
+                self.fill(column.filter(|&(_, x)| x > 0.0), scale);
+            }
+            None => {
+                let column = super::Columns::column(block, j);
+                let part = column.filter(|(i, _)| features.contains(i));
+                self.fill(part.map(|(i, x)| (i - features.start, x)), scale);
+            }
         });
         if only_values {
             self.masked.clear();
