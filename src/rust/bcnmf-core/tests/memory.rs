@@ -82,13 +82,14 @@ impl Counts {
 }
 
 /// Peak above the start and largest single allocation of a fit, all that it does included.
-fn fit<T: Real>(sets: &[Counts; 2], params: &FitParams) -> [usize; 2] {
+fn fit<T: Real>(sets: &[Counts; 2], mixture: &[LossKind], params: &FitParams) -> [usize; 2] {
     let pool = pool(2).expect("threads");
     let before = LIVE.load(Relaxed);
     PEAK.store(before, Relaxed);
     LARGEST.store(0, Relaxed);
     let [x, y] = sets;
-    let problem = Arc::new(Problem::new(x.matrix(), Some(y.matrix())).expect("valid"));
+    let problem = Problem::new(x.matrix(), Some(y.matrix())).expect("valid");
+    let problem = Arc::new(problem.with_mixture(mixture.to_vec()).expect("in order"));
     let start = Start::Seed(1);
     let mut fit = FullBatch::<T>::new(problem, params.clone(), &start).expect("valid");
     assert!(pool.install(|| fit.advance(Instant::now() + Duration::from_secs(600))));
@@ -96,7 +97,7 @@ fn fit<T: Real>(sets: &[Counts; 2], params: &FitParams) -> [usize; 2] {
     [PEAK.load(Relaxed) - before, LARGEST.load(Relaxed)]
 }
 
-fn is_small<T: Real>(sets: &[Counts; 2], params: &FitParams, what: &str) {
+fn is_small<T: Real>(sets: &[Counts; 2], mixture: &[LossKind], params: &FitParams, what: &str) {
     let cells: usize = sets.iter().map(|set| set.p.len() - 1).sum();
     let stripes: usize = sets.iter().map(|s| s.matrix().stripes().len()).sum();
     let data = sets.iter().map(Counts::bytes).sum::<usize>();
@@ -112,7 +113,7 @@ fn is_small<T: Real>(sets: &[Counts; 2], params: &FitParams, what: &str) {
         + 40 * cells
         + (1 << 20);
     assert!(bound < data / 3, "{bound} {data}");
-    let [peak, largest] = fit::<T>(sets, params);
+    let [peak, largest] = fit::<T>(sets, mixture, params);
     assert!(peak <= bound, "{what}: {peak} of {bound}");
     // The largest are the coefficients of one set.
     assert!(largest <= cells * item, "{what}: {largest}");
@@ -124,11 +125,14 @@ fn nothing_of_the_size_of_the_data_is_allocated() {
     let sets = [20_000, 10_000].map(|cells| Counts::new(cells, Missing::None));
     let lacking = [Missing::Nan, Missing::Zeros]
         .map(|missing| [20_000, 10_000].map(|cells| Counts::new(cells, missing)));
-    for loss in [
-        LossKind::Mse,
-        LossKind::Poisson,
-        LossKind::Nb,
-        LossKind::Zinb,
+    let mut half = vec![LossKind::Poisson; FEATURES];
+    half[FEATURES / 2..].fill(LossKind::Mse);
+    for (loss, mixture) in [
+        (LossKind::Mse, &[][..]),
+        (LossKind::Poisson, &[]),
+        (LossKind::Nb, &[]),
+        (LossKind::Zinb, &[]),
+        (LossKind::Nb, &half),
     ] {
         let plain = FitParams {
             maxit: 4,
@@ -156,8 +160,12 @@ fn nothing_of_the_size_of_the_data_is_allocated() {
             ..plain.clone()
         };
         for sets in &lacking {
-            let what = format!("{loss:?}, {:?} missing", sets[0].missing);
-            is_small::<f32>(sets, &plain, &what);
+            let what = format!(
+                "{loss:?}, {} losses, {:?} missing",
+                mixture.len(),
+                sets[0].missing
+            );
+            is_small::<f32>(sets, mixture, &plain, &what);
         }
         for (params, what) in [
             (plain, "contrast"),
@@ -165,8 +173,18 @@ fn nothing_of_the_size_of_the_data_is_allocated() {
             (held_out, "held out"),
             (batches, "mini-batches"),
         ] {
-            is_small::<f32>(&sets, &params, &format!("{loss:?}, {what}, single"));
-            is_small::<f64>(&sets, &params, &format!("{loss:?}, {what}, double"));
+            is_small::<f32>(
+                &sets,
+                mixture,
+                &params,
+                &format!("{loss:?}, {what}, single"),
+            );
+            is_small::<f64>(
+                &sets,
+                mixture,
+                &params,
+                &format!("{loss:?}, {what}, double"),
+            );
         }
     }
 }
