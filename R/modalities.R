@@ -130,8 +130,9 @@ loss_label <- function(losses) if (is.null(names(losses))) losses else paste(spr
 modality_weights <- function(wanted, x, modality, squares, call) {
   levels <- levels(modality)
   if (is.null(wanted) || identical(wanted, "equal")) {
-    sizes <- lapply(list(x, x^2), function(values) vapply(split(Matrix::rowSums(values, na.rm = TRUE), modality), sum, 0))
-    sizes <- ifelse(rep_len(squares, length(levels)), sizes[[2]], sizes[[1]])
+    size <- function(values) vapply(split(Matrix::rowSums(values, na.rm = TRUE), modality), sum, 0)
+    # squares are a copy of the data: only where they are asked for
+    sizes <- if (all(squares)) size(x^2) else if (!any(squares)) size(x) else ifelse(squares, size(x^2), size(x))
     # one of nothing but zeros has nothing to say
     per <- ifelse(sizes > 0, 1 / sizes, 0)
   } else if (identical(wanted, "none")) {

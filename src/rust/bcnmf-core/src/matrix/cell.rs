@@ -115,14 +115,7 @@ impl<T: Real> CellBuffer<T> {
         scale: f64,
         held_out: Option<impl Iterator<Item = u32>>,
     ) -> Cell<'c, T> {
-        self.index.clear();
-        self.value.clear();
-        self.masked.clear();
-        self.held_at.clear();
-        let only_values = matrix.missing() == Missing::Zeros;
-        if matrix.missing() == Missing::Nan {
-            self.list_missing(matrix, j);
-        }
+        self.begin(matrix, j);
         if let Some(held_out) = held_out {
             self.hold_out(held_out);
         }
@@ -137,16 +130,29 @@ impl<T: Real> CellBuffer<T> {
                 _ => self.fill(super::Columns::column(block, j), scale),
             }
         });
-        if only_values {
-            self.masked.clear();
-            self.forget_zeros();
+        self.finish(matrix, index)
+    }
+
+    /// Room for another cell, of which the missing entries are listed.
+    #[inline(always)]
+    fn begin(&mut self, matrix: &Matrix<'_>, j: usize) {
+        self.index.clear();
+        self.value.clear();
+        self.masked.clear();
+        self.held_at.clear();
+        if matrix.missing() == Missing::Nan {
+            self.list_missing(matrix, j);
         }
-        self.cell(index, only_values)
     }
 
     /// What was gathered; `index` where it is the matrix's own.
     #[inline(always)]
-    fn cell<'c>(&'c self, index: Option<&'c [u32]>, only_values: bool) -> Cell<'c, T> {
+    fn finish<'c>(&'c mut self, matrix: &Matrix<'_>, index: Option<&'c [u32]>) -> Cell<'c, T> {
+        let only_values = matrix.missing() == Missing::Zeros;
+        if only_values {
+            self.masked.clear();
+            self.forget_zeros();
+        }
         Cell {
             index: index.unwrap_or(&self.index),
             value: &self.value,
@@ -175,15 +181,8 @@ impl<T: Real> CellBuffer<T> {
         features: Range<usize>,
     ) -> Cell<'c, T> {
         let part = features.start as u32..features.end as u32;
-        self.index.clear();
-        self.value.clear();
-        self.masked.clear();
-        self.held_at.clear();
-        let only_values = matrix.missing() == Missing::Zeros;
-        if matrix.missing() == Missing::Nan {
-            self.list_missing(matrix, j);
-            self.masked.retain(|i| part.contains(i));
-        }
+        self.begin(matrix, j);
+        self.masked.retain(|i| part.contains(i));
         if let Some(held_out) = held_out {
             self.hold_out(held_out.filter(|i| part.contains(i)));
         }
@@ -207,11 +206,7 @@ impl<T: Real> CellBuffer<T> {
                 self.fill(part.map(|(i, x)| (i - features.start, x)), scale);
             }
         });
-        if only_values {
-            self.masked.clear();
-            self.forget_zeros();
-        }
-        self.cell(None, only_values)
+        self.finish(matrix, None)
     }
 
     #[inline(never)]
