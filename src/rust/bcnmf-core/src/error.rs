@@ -95,6 +95,26 @@ pub enum Error {
         /// The sweep, from 1.
         sweep: usize,
     },
+    /// A device can't be used, or not for this.
+    #[error("the GPU cannot be used: {why}")]
+    Device {
+        /// The reason.
+        why: String,
+    },
+    /// A device has no room.
+    #[error(
+        "the GPU has no room for {what} ({} MB, of which {} MB are free)",
+        needed >> 20,
+        free >> 20
+    )]
+    DeviceMemory {
+        /// For what.
+        what: &'static str,
+        /// Bytes.
+        needed: usize,
+        /// Bytes.
+        free: usize,
+    },
     /// The operating system refused threads.
     #[error("cannot start {threads} threads: {why}")]
     Threads {

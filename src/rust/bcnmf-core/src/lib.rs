@@ -15,7 +15,7 @@
 //! and an additive record of what `W` needs ([`stats::WStats`]); [`backend`] decides who adds the
 //! records, [`fit`] decides when to stop.
 #![deny(missing_docs)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod backend;
 pub mod error;

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 const CHUNK: usize = 4096;
 
 /// Numerator and denominator sums over some cells. Records of the same kind add up, entry by entry.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct WStats<T> {
     /// Features × factors, row by row: `X Hᵀ` (mse) or `(X/Λ) Hᵀ` (poisson).
     pub numerator: Vec<T>,

@@ -1,12 +1,14 @@
 //! CPU threads: a pass over all cells, in slices of time, with the same bits for any thread count.
 
 use super::work::Work;
+use super::{Backend, Coefficients, in_range, scale_factors};
 use crate::loss::{Basis, Control, Dispersed, Loss, LossKind, TILE, Yardstick, with_loss};
 use crate::matrix::{CellBuffer, HoldOut, Matrix};
 use crate::real::Real;
 use crate::stats::WStats;
 use crate::{Error, Result};
 use rayon::prelude::*;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -99,20 +101,11 @@ pub struct Sums {
     pub n_held_out: usize,
 }
 
-/// One pass over all cells of target and background, which may be cut into any slices of time.
+/// One pass over all cells of target and background, which may be cut into any slices of time; over none by default.
+#[derive(Default)]
 pub(crate) struct Pass<T> {
     stripes: Vec<Stripe<T>>,
     cells: usize,
-}
-
-/// A pass over nothing.
-impl<T> Default for Pass<T> {
-    fn default() -> Self {
-        Pass {
-            stripes: Vec::new(),
-            cells: 0,
-        }
-    }
 }
 
 /// `n` places cut into so many consecutive ranges, as even as can be.
@@ -235,9 +228,9 @@ impl<T: Real> Pass<T> {
     }
 
     /// The logarithms of the odds of dropout of one set's cells after the pass, place by place; none where cells have no odds.
-    pub fn log_odds(&self, set: Set) -> impl Iterator<Item = T> {
+    pub fn log_odds(&self, set: Set) -> Vec<T> {
         let stripes = self.stripes.iter().filter(move |s| s.set == set);
-        stripes.flat_map(|s| s.log_odds.iter().copied())
+        stripes.flat_map(|s| s.log_odds.iter().copied()).collect()
     }
 
     /// The records of one set, in a fixed order.
@@ -253,6 +246,89 @@ impl<T: Real> Pass<T> {
     pub fn fraction(&self) -> f64 {
         let seen: usize = self.stripes.iter().map(|s| s.next - s.cells.start).sum();
         seen as f64 / self.cells.max(1) as f64
+    }
+}
+
+/// The coefficients of a fit's cells, and their passes on CPU threads.
+#[derive(Default)]
+pub(crate) struct Threads<T> {
+    cells: Coefficients<T>,
+    pass: Pass<T>,
+}
+
+impl<T: Real> Threads<T> {
+    /// Starts from these coefficients.
+    pub fn new(h: [Vec<T>; 2], pass: Pass<T>) -> Self {
+        let cells = Coefficients {
+            next: h.each_ref().map(|h| vec![T::zero(); h.len()]),
+            now: h,
+        };
+        Threads { cells, pass }
+    }
+}
+
+impl<T: Real> Backend<T> for Threads<T> {
+    fn run(
+        &mut self,
+        job: &Job<'_, T>,
+        sets: [Option<&Matrix<'_>>; 2],
+        deadline: Instant,
+    ) -> Result<bool> {
+        let Coefficients { now, next } = &mut self.cells;
+        let (h, [target, background]) = (now.each_ref().map(Vec::as_slice), next);
+        let next = [&mut target[..], &mut background[..]];
+        Ok(self.pass.run(job, sets, h, next, deadline))
+    }
+
+    fn rewind(&mut self) {
+        self.pass.rewind();
+    }
+
+    fn fraction(&self) -> f64 {
+        self.pass.fraction()
+    }
+
+    fn sums(&self, set: Set) -> Sums {
+        self.pass.sums(set)
+    }
+
+    fn take_records(&mut self) -> [Vec<WStats<T>>; 2] {
+        Set::BOTH.map(|set| {
+            let stripes = self.pass.stripes.iter_mut().filter(|s| s.set == set);
+            stripes.map(|s| std::mem::take(&mut s.stats)).collect()
+        })
+    }
+
+    fn give_records(&mut self, records: [Vec<WStats<T>>; 2]) {
+        let all = self.pass.stripes.iter_mut();
+        all.zip(records.into_iter().flatten())
+            .for_each(|(stripe, record)| stripe.stats = record);
+    }
+
+    fn log_odds(&self, set: Set) -> Vec<T> {
+        self.pass.log_odds(set)
+    }
+
+    fn scale_next(&mut self, scale: &[f64]) -> Result<()> {
+        let next = self.cells.next.iter_mut();
+        next.for_each(|h| scale_factors(h, scale));
+        Ok(())
+    }
+
+    fn next_in_range(&mut self, most: f64) -> Result<bool> {
+        Ok(self.cells.next.iter().all(|h| in_range(h, most)))
+    }
+
+    fn swap(&mut self) {
+        std::mem::swap(&mut self.cells.now, &mut self.cells.next);
+    }
+
+    fn coefficients(&self) -> Result<[Cow<'_, [T]>; 2]> {
+        Ok(self.cells.now.each_ref().map(Cow::from))
+    }
+
+    fn host(&mut self) -> Result<&mut Coefficients<T>> {
+        Ok(&mut self.cells)
     }
 }
 

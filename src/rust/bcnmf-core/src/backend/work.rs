@@ -1,6 +1,7 @@
 //! What is done with a cell, compiled for every instruction set and common number of factors.
 
 use super::cpu::{Job, Set, Sums};
+use super::{Backend, cuda};
 use crate::loss::mixture::{HeldSquares, RecordSquares, SquaresOf};
 use crate::loss::zinb::{log_odds, prior};
 use crate::loss::{ABREAST, Basis, Control, Loss, Squares, Tile, Zeros, ZerosRecord, with_loss};
@@ -8,8 +9,10 @@ use crate::matrix::{Cell, CellBuffer, Matrix, Missing};
 use crate::real::Real;
 use crate::stats::WStats;
 use crate::width::{Dynamic, Width, with_width};
+use crate::{FitParams, Problem, Result};
 use pulp::{Arch, Simd, WithSimd};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Some cells of one set, one after the other.
 pub struct Work<'c, T> {
@@ -33,17 +36,45 @@ pub struct Work<'c, T> {
 pub trait Compute: Sized {
     /// Does the work.
     fn compute(work: Work<'_, Self>);
+    /// The coefficients `h` of a fit's cells, on the device that has its data.
+    ///
+    /// # Errors
+    /// If the device can't do what the fit needs.
+    fn on_device(
+        device: &Arc<cuda::Data>,
+        problem: &Problem<'_>,
+        params: &FitParams,
+        h: [Vec<Self>; 2],
+    ) -> Result<Box<dyn Backend<Self>>>;
 }
 
 impl Compute for f32 {
     fn compute(work: Work<'_, f32>) {
         compute(work);
     }
+
+    fn on_device(
+        device: &Arc<cuda::Data>,
+        problem: &Problem<'_>,
+        params: &FitParams,
+        h: [Vec<f32>; 2],
+    ) -> Result<Box<dyn Backend<f32>>> {
+        Ok(Box::new(cuda::Cells::new(device, problem, params, h)?))
+    }
 }
 
 impl Compute for f64 {
     fn compute(work: Work<'_, f64>) {
         compute(work);
+    }
+
+    fn on_device(
+        _device: &Arc<cuda::Data>,
+        _problem: &Problem<'_>,
+        _params: &FitParams,
+        _h: [Vec<f64>; 2],
+    ) -> Result<Box<dyn Backend<f64>>> {
+        Err(cuda::refused("it works in single precision"))
     }
 }
 

@@ -144,12 +144,12 @@ impl<T: Real> Odds<T> {
     }
 
     /// Takes those of a set's cells that come out of a pass, for the cells in this order, if they are not in their own.
-    pub fn take_cells(&mut self, set: usize, next: impl Iterator<Item = T>, order: Option<&[u32]>) {
+    pub fn take_cells(&mut self, set: usize, next: &[T], order: Option<&[u32]>) {
         let Some(odds) = self.sets.get_mut(set).filter(|_| !self.dropout.fixed) else {
             return;
         };
         let (mut moved, mut number) = (0.0, 0);
-        for (place, next) in next.enumerate() {
+        for (place, &next) in next.iter().enumerate() {
             let cell = order.map_or(place, |order| order[place] as usize);
             moved += (probability(next.wide()) - probability(odds[cell].wide())).abs();
             number += 1;

@@ -7,26 +7,27 @@ use super::mini_batch::{MiniBatch, SETTLE};
 use super::params::{Update, within};
 use super::problem::rescale_cells;
 use super::revive::{is_time, revive};
-use super::start::{drop_empty_features, in_range};
-use super::w_step::{WControl, scale_factors, w_step};
+use super::start::{drop_empty_features, level_cells, most};
+use super::w_step::{WControl, w_step};
 use super::yardstick::Yardstick;
 use super::{
     Factors, FitParams, HeldOut, Penalty, Per, Problem, Record, Scaling, Start,
     correlation_distance,
 };
-use crate::backend::{Job, Pass, Set, Sums};
+use crate::backend::{Backend, Job, Pass, Set, Sums, Threads, in_range, scale_factors};
 use crate::loss::mse::Mse;
 use crate::loss::{Basis, Control, Loss, LossKind, SLACK, mixture, with_loss};
 use crate::real::{Real, count};
 use crate::stats::WStats;
 use crate::width::{column_sums, padded};
 use crate::{Error, Result};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// One fit in progress, from one start.
 ///
-/// The coefficients are kept twice, so that whenever the fit is left in the middle of a pass the
+/// The cells' coefficients are kept twice, so that whenever the fit is left in the middle of a pass the
 /// model after the last complete sweep is there.
 pub struct FullBatch<'a, T> {
     pub(super) problem: Arc<Problem<'a>>,
@@ -34,6 +35,10 @@ pub struct FullBatch<'a, T> {
     pub(super) unit: f64,
     /// Whether the coefficients that the fit starts from are made up.
     pub(super) fresh: bool,
+    /// Whether the coefficients are all alike, as none has moved yet.
+    level: bool,
+    /// What a device failed at; CPU threads went on then.
+    mishap: Option<Error>,
     control: Control<T>,
     pub(super) w_control: WControl,
     ambient: Ambient<T>,
@@ -44,13 +49,11 @@ pub struct FullBatch<'a, T> {
     yardsticks: [Yardstick<T>; 2],
     pub(super) w: Vec<T>,
     pub(super) w_next: Vec<T>,
-    pub(super) h: [Vec<T>; 2],
-    pub(super) h_next: [Vec<T>; 2],
+    pub(super) cells: Box<dyn Backend<T> + 'a>,
     shared: Vec<T>,
     /// What squared errors of a mixture need of their loadings, and what the W step does with these.
     shared_squares: Vec<T>,
     w_control_squares: WControl,
-    pass: Pass<T>,
     pub(super) batches: Option<MiniBatch<T>>,
     pub(super) phase: Phase,
     pub(super) history: Vec<Record>,
@@ -97,13 +100,17 @@ impl<T: Real> Ambient<T> {
 }
 
 /// Takes the cells' odds of dropout that come out of a pass, for the cells in these orders.
-pub(super) fn take_odds<T: Real>(sizes: &mut Sizes<T>, pass: &Pass<T>, order: [Option<&[u32]>; 2]) {
+pub(super) fn take_odds<T: Real>(
+    sizes: &mut Sizes<T>,
+    log_odds: impl Fn(Set) -> Vec<T>,
+    order: [Option<&[u32]>; 2],
+) {
     let Some(odds) = sizes.odds_mut().filter(|odds| odds.per() == Per::Cell) else {
         return;
     };
     odds.begin_step();
     for (set, order) in Set::BOTH.into_iter().zip(order) {
-        odds.take_cells(set as usize, pass.log_odds(set), order);
+        odds.take_cells(set as usize, &log_odds(set), order);
     }
 }
 
@@ -137,14 +144,14 @@ impl<'a, T: Real> FullBatch<'a, T> {
             drop_empty_features(&mut working.w, &problem, params.weight);
         }
         // Single precision without a unit has little room.
-        let most = problem
+        let largest = problem
             .background_summary
             .as_ref()
             .map_or(0.0, |y| y.max)
             .max(problem.target_summary.max);
-        let largest = [T::of(most / unit)];
+        let largest = [T::of(largest / unit)];
         let parts = [&working.w[..], &working.h[0], &working.h[1], &largest];
-        if !parts.iter().all(|part| in_range(part, unit)) {
+        if !parts.iter().all(|part| in_range(part, most(unit))) {
             return Err(Error::NotFinite { sweep: 0 });
         }
         let factors = padded::<T>(params.k);
@@ -208,17 +215,13 @@ impl<'a, T: Real> FullBatch<'a, T> {
             l2: penalty.l2,
             ..w_control
         };
-        let pass = Pass::new(
-            problem.sets(),
-            params.loss,
-            if phase == Phase::Sweep {
-                problem.parts()
-            } else {
-                [0, 0]
-            },
-            factors,
-            params.hold_out.is_some() || problem.lacks_entries(),
-        );
+        let cells: Box<dyn Backend<T> + 'a> = match &problem.device {
+            Some(device) => T::on_device(device, &problem, &params, working.h)?,
+            None => {
+                let pass = Self::pass(&problem, &params, phase);
+                Box::new(Threads::new(working.h, pass))
+            }
+        };
         let batches = params.batches.filter(|_| phase == Phase::Batches);
         let fresh = !matches!(start, Start::Factors(_));
         let mut fit = FullBatch {
@@ -236,20 +239,20 @@ impl<'a, T: Real> FullBatch<'a, T> {
                 None => Default::default(),
             },
             w_next: vec![T::zero(); working.w.len()],
-            h_next: working.h.each_ref().map(|h| vec![T::zero(); h.len()]),
             shared: Vec::new(),
             shared_squares: Vec::new(),
             w: working.w,
-            h: working.h,
+            cells,
             batches: batches.map(|batches| MiniBatch::new(&problem, &params, batches, start)),
             problem,
             params,
             unit,
             fresh,
+            level: fresh,
+            mishap: None,
             control,
             w_control,
             w_control_squares,
-            pass,
             phase,
             history: Vec::new(),
             held_out: [HeldOut::default(); 2],
@@ -262,9 +265,20 @@ impl<'a, T: Real> FullBatch<'a, T> {
         Ok(fit)
     }
 
+    /// CPU threads' pass over all cells.
+    fn pass(problem: &Problem<'_>, params: &FitParams, phase: Phase) -> Pass<T> {
+        let rows = match phase {
+            Phase::Sweep => problem.parts(),
+            _ => [0, 0],
+        };
+        let masked = params.hold_out.is_some() || problem.lacks_entries();
+        let factors = padded::<T>(params.k);
+        Pass::new(problem.sets(), params.loss, rows, factors, masked)
+    }
+
     /// Works until the deadline or the end; true at the end. Runs on the current thread pool.
     pub fn advance(&mut self, deadline: Instant) -> bool {
-        while self.phase != Phase::Done && self.run(deadline) {
+        while self.phase != Phase::Done && self.run_on(deadline) {
             if Instant::now() >= deadline {
                 break;
             }
@@ -273,34 +287,56 @@ impl<'a, T: Real> FullBatch<'a, T> {
     }
 
     /// The rest of the pass or batch in work; false if the deadline came first.
-    fn run(&mut self, deadline: Instant) -> bool {
+    fn run(&mut self, deadline: Instant) -> Result<bool> {
         if self.phase == Phase::Batches {
             return self.run_batch(deadline);
         }
-        if !self.run_pass(deadline) {
-            return false;
+        if !self.run_pass(deadline)? {
+            return Ok(false);
         }
         if self.phase == Phase::Settle {
-            std::mem::swap(&mut self.h, &mut self.h_next);
-            take_odds(&mut self.sizes, &self.pass, [None; 2]);
+            self.cells.swap();
+            self.take_odds();
             self.phase = Phase::Evaluate;
         } else {
-            self.record(Set::BOTH.map(|set| self.pass.sums(set)));
+            let sweeps = self.history.len();
+            self.record(Set::BOTH.map(|set| self.cells.sums(set)));
             if self.phase == Phase::Sweep && !self.failed {
-                // Out of the fit and back in, as the records are read while the factors move.
-                let pass = std::mem::take(&mut self.pass);
-                let records = Set::BOTH.map(|set| pass.records(set));
-                self.finish_sweep([&records[0], &records[1]]);
+                let records = self.cells.take_records();
+                let [x, y] = records.each_ref().map(|set| set.iter().collect::<Vec<_>>());
+                self.finish_sweep([&x, &y])
+                    // The sweep will be taken once more.
+                    .inspect_err(|_| self.history.truncate(sweeps))?;
+                self.cells.give_records(records);
                 if !self.failed {
-                    take_odds(&mut self.sizes, &pass, [None; 2]);
+                    self.take_odds();
                 }
-                self.pass = pass;
             } else {
                 self.phase = Phase::Done;
             }
         }
-        self.pass.rewind();
-        true
+        self.cells.rewind();
+        Ok(true)
+    }
+
+    /// As [`FullBatch::run`]. When a device fails, CPU threads go on with W, which is here, and coefficients that are as good as those of a start.
+    fn run_on(&mut self, deadline: Instant) -> bool {
+        self.run(deadline).unwrap_or_else(|error| {
+            self.mishap = Some(error);
+            let (problem, params) = (&self.problem, &self.params);
+            let pass = Self::pass(problem, params, self.phase);
+            let level = level_cells(problem, params, self.unit);
+            self.cells = Box::new(Threads::new(level, pass));
+            self.level = true;
+            if self.phase == Phase::Evaluate {
+                self.phase = Phase::Settle;
+            }
+            true
+        })
+    }
+
+    fn take_odds(&mut self) {
+        take_odds(&mut self.sizes, |set| self.cells.log_odds(set), [None; 2]);
     }
 
     /// Complete sweeps so far.
@@ -327,6 +363,17 @@ impl<'a, T: Real> FullBatch<'a, T> {
         self.failed
     }
 
+    /// What a device failed at, after which CPU threads went on.
+    pub fn mishap(&self) -> Option<&Error> {
+        self.mishap.as_ref()
+    }
+
+    /// The coefficients after the last complete sweep; those of a start if a device has lost them.
+    fn coefficients(&self) -> [Cow<'_, [T]>; 2] {
+        let cells = self.cells.coefficients();
+        cells.unwrap_or_else(|_| level_cells(&self.problem, &self.params, self.unit).map(Cow::from))
+    }
+
     /// How many dead or duplicate factors were started anew.
     pub fn revived(&self) -> usize {
         self.revived
@@ -337,13 +384,14 @@ impl<'a, T: Real> FullBatch<'a, T> {
         let batches = self.batches.as_ref();
         batches
             .filter(|_| self.phase == Phase::Batches)
-            .map_or(self.pass.fraction(), MiniBatch::fraction)
+            .map_or(self.cells.fraction(), MiniBatch::fraction)
     }
 
     /// The factors after the last complete sweep.
     pub fn factors(&self) -> Factors {
         let k = self.params.k;
-        let mut factors = Factors::from_working(&self.w, [&self.h[0], &self.h[1]], k, self.unit);
+        let h = self.coefficients();
+        let mut factors = Factors::from_working(&self.w, [&h[0], &h[1]], k, self.unit);
         let [target, background] = &self.problem.size_factors;
         rescale_cells(&mut factors.h, k, target, false);
         rescale_cells(&mut factors.h_background, k, background, false);
@@ -367,23 +415,22 @@ impl<'a, T: Real> FullBatch<'a, T> {
         self.sizes.odds().map_or(Vec::new(), Odds::probabilities)
     }
 
-    fn run_pass(&mut self, deadline: Instant) -> bool {
-        let mut pass = std::mem::take(&mut self.pass);
-        let mut h_next = std::mem::take(&mut self.h_next);
+    fn run_pass(&mut self, deadline: Instant) -> Result<bool> {
         let steps = match self.phase {
-            Phase::Sweep if self.fresh && self.history.is_empty() => self.params.steps.first,
+            Phase::Sweep if self.level => self.params.steps.first,
             Phase::Sweep => self.params.steps.h,
             Phase::Settle => SETTLE.0,
             _ => 0,
         };
+        // Out of the fit and back in, as it moves while the rest is looked at.
+        let mut cells = std::mem::replace(&mut self.cells, Box::new(Threads::default()));
         let mut job = self.job(steps, self.phase == Phase::Sweep);
         if self.phase == Phase::Settle {
             job.control.tolerance = T::of(SETTLE.1);
         }
-        let [target, background] = &mut h_next;
-        let h = [&self.h[0][..], &self.h[1][..]];
-        let done = pass.run(&job, self.problem.sets(), h, [target, background], deadline);
-        (self.pass, self.h_next) = (pass, h_next);
+        let done = cells.run(&job, self.problem.sets(), deadline);
+        self.cells = cells;
+        self.level &= !matches!(done, Ok(true));
         done
     }
 
@@ -485,23 +532,24 @@ impl<'a, T: Real> FullBatch<'a, T> {
     }
 
     /// W step, rescaling, stopping rule.
-    pub(super) fn finish_sweep(&mut self, records: [&[&WStats<T>]; 2]) {
+    pub(super) fn finish_sweep(&mut self, records: [&[&WStats<T>]; 2]) -> Result<()> {
         self.step_w(records);
-        self.normalise_next();
-        if !self.next_in_range() {
-            return;
+        self.normalise_next()?;
+        if !self.next_in_range()? {
+            return Ok(());
         }
         self.change = correlation_distance(&self.w, &self.w_next, self.entries());
         std::mem::swap(&mut self.w, &mut self.w_next);
-        std::mem::swap(&mut self.h, &mut self.h_next);
+        self.cells.swap();
         self.estimate_sizes(records);
         self.converged = self.change < self.params.tol && self.sizes.settled();
-        self.revive();
+        self.revive()?;
         self.share();
         // The record of this sweep is written by the next pass.
         if self.converged || self.history.len() >= self.params.maxit {
             self.phase = Phase::Evaluate;
         }
+        Ok(())
     }
 
     /// The next W.
@@ -528,28 +576,28 @@ impl<'a, T: Real> FullBatch<'a, T> {
     }
 
     /// Moves the sums of the new W's columns into the new H, and returns them.
-    pub(super) fn normalise_next(&mut self) -> Vec<f64> {
+    pub(super) fn normalise_next(&mut self) -> Result<Vec<f64>> {
         let mut sums = column_sums(&self.w_next, padded::<T>(self.params.k));
         if self.params.scaling != Scaling::Normalised {
-            return vec![1.0; sums.len()];
+            return Ok(vec![1.0; sums.len()]);
         }
         // NaN is no sum either.
         sums.iter_mut()
             .for_each(|sum| *sum = if *sum > 0.0 { *sum } else { 1.0 });
         let down: Vec<f64> = sums.iter().map(|s| s.recip()).collect();
         scale_factors(&mut self.w_next, &down);
-        self.h_next.iter_mut().for_each(|h| scale_factors(h, &sums));
-        sums
+        self.cells.scale_next(&sums)?;
+        Ok(sums)
     }
 
     /// Whether the new W and H are numbers that can be gone on with; if not, the fit has failed.
-    pub(super) fn next_in_range(&mut self) -> bool {
-        let parts = [&self.w_next, &self.h_next[0], &self.h_next[1]];
-        self.failed = !parts.iter().all(|part| in_range(part, self.unit));
+    pub(super) fn next_in_range(&mut self) -> Result<bool> {
+        let most = most(self.unit);
+        self.failed = !in_range(&self.w_next, most) || !self.cells.next_in_range(most)?;
         if self.failed {
             self.phase = Phase::Done;
         }
-        !self.failed
+        Ok(!self.failed)
     }
 
     /// Loadings without padding.
@@ -558,15 +606,16 @@ impl<'a, T: Real> FullBatch<'a, T> {
     }
 
     /// Starts factors anew that do nothing, a few times at most.
-    fn revive(&mut self) {
+    fn revive(&mut self) -> Result<()> {
         let all = 3 * self.params.k;
         let time = is_time(&self.params, self.history.len(), self.converged);
         if self.fresh && time && self.revived < all {
-            let (w, h) = (&mut self.w, &mut self.h);
+            let (w, h) = (&mut self.w, &mut self.cells.host()?.now);
             let revived = revive(&self.problem, &self.params, self.unit, w, h);
             self.converged &= revived == 0;
             self.revived += revived;
         }
+        Ok(())
     }
 
     pub(super) fn share(&mut self) {

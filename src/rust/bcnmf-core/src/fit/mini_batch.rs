@@ -13,9 +13,10 @@
 use super::FullBatch;
 use super::full_batch::{Phase, take_odds};
 use super::params::{Batches, FitParams, Update};
-use super::start::{Start, in_range};
+use super::start::{Start, most};
 use super::{Problem, correlation_distance};
-use crate::backend::{Pass, Set, Sums, even_ranges};
+use crate::Result;
+use crate::backend::{Coefficients, Pass, Set, Sums, even_ranges, in_range};
 use crate::loss::{Loss, LossKind, with_loss};
 use crate::matrix::{MOST_STRIPES, Matrix};
 use crate::real::Real;
@@ -204,24 +205,29 @@ impl<T: Real> MiniBatch<T> {
 
 impl<T: Real> FullBatch<'_, T> {
     /// The rest of the batch in work; false if the deadline came first.
-    pub(super) fn run_batch(&mut self, deadline: Instant) -> bool {
+    pub(super) fn run_batch(&mut self, deadline: Instant) -> Result<bool> {
         // Out of the fit and back in, as both move.
         let Some(mut work) = self.batches.take() else {
-            return true;
+            return Ok(true);
         };
-        let factors = padded::<T>(self.params.k);
+        let done = self.go_on(&mut work, deadline);
+        self.batches = Some(work);
+        done
+    }
+
+    fn go_on(&mut self, work: &mut MiniBatch<T>, deadline: Instant) -> Result<bool> {
         if !work.loaded {
             if work.at == 0 {
                 work.begin_pass(&self.w);
             }
-            work.load(&self.h, factors);
+            let now = &self.cells.host()?.now;
+            work.load(now, padded::<T>(self.params.k));
         }
-        let done = self.run_cells(&mut work, deadline);
+        let done = self.run_cells(work, deadline);
         if done {
-            self.finish_batch(&mut work);
+            self.finish_batch(work)?;
         }
-        self.batches = Some(work);
-        done
+        Ok(done)
     }
 
     fn run_cells(&self, work: &mut MiniBatch<T>, deadline: Instant) -> bool {
@@ -246,14 +252,16 @@ impl<T: Real> FullBatch<'_, T> {
     }
 
     /// Coefficients back to their cells, the W step, and the end of the pass when this was its last batch.
-    fn finish_batch(&mut self, work: &mut MiniBatch<T>) {
+    fn finish_batch(&mut self, work: &mut MiniBatch<T>) -> Result<()> {
         let factors = padded::<T>(self.params.k);
         let each = work.batches.update == Update::Batch;
-        let sound = work.h_next.iter().all(|h| in_range(h, self.unit));
+        let sound = work.h_next.iter().all(|h| in_range(h, most(self.unit)));
         if sound {
             let [x, y] = work.cells();
-            take_odds(&mut self.sizes, &work.pass, [Some(x), Some(y)]);
-            work.store(if each { &mut self.h } else { &mut self.h_next }, factors);
+            let log_odds = |set| work.pass.log_odds(set);
+            take_odds(&mut self.sizes, log_odds, [Some(x), Some(y)]);
+            let Coefficients { now, next } = self.cells.host()?;
+            work.store(if each { now } else { next }, factors);
             work.add(&self.w, self.sizes.scaled(), self.params.loss, factors);
         }
         if !sound || (each && !self.move_w(work)) {
@@ -263,8 +271,9 @@ impl<T: Real> FullBatch<'_, T> {
             self.phase = Phase::Done;
         } else if work.at == work.number {
             work.at = 0;
-            self.finish_batches(work);
+            self.finish_batches(work)?;
         }
+        Ok(())
     }
 
     /// The records of target and background, none of one that there is not.
@@ -277,7 +286,7 @@ impl<T: Real> FullBatch<'_, T> {
     fn move_w(&mut self, work: &mut MiniBatch<T>) -> bool {
         let records = work.record.each_ref();
         self.step_w(self.by_set(&records));
-        if !in_range(&self.w_next, self.unit) {
+        if !in_range(&self.w_next, most(self.unit)) {
             return false;
         }
         if !with_loss!(self.params.loss, loss => loss.lasting()) {
@@ -293,27 +302,28 @@ impl<T: Real> FullBatch<'_, T> {
     }
 
     /// Rescaling, history, stopping rule.
-    fn finish_batches(&mut self, work: &mut MiniBatch<T>) {
+    fn finish_batches(&mut self, work: &mut MiniBatch<T>) -> Result<()> {
         let before = self.history.last().map(|record| record.objective);
         self.record(work.sums);
         if self.failed {
             self.phase = Phase::Done;
-            return;
+            return Ok(());
         }
         if work.batches.update == Update::Pass {
             let records = work.record.each_ref();
             return self.finish_sweep(self.by_set(&records));
         }
         self.w_next.copy_from_slice(&self.w);
-        for (next, h) in self.h_next.iter_mut().zip(&self.h) {
+        let Coefficients { now, next } = self.cells.host()?;
+        for (next, h) in next.iter_mut().zip(now) {
             next.copy_from_slice(h);
         }
-        let sums = self.normalise_next();
-        if !self.next_in_range() {
-            return;
+        let sums = self.normalise_next()?;
+        if !self.next_in_range()? {
+            return Ok(());
         }
         std::mem::swap(&mut self.w, &mut self.w_next);
-        std::mem::swap(&mut self.h, &mut self.h_next);
+        self.cells.swap();
         work.record.iter_mut().for_each(|r| r.rescale_h(&sums));
         let records = work.record.each_ref();
         self.estimate_sizes(self.by_set(&records));
@@ -327,5 +337,6 @@ impl<T: Real> FullBatch<'_, T> {
         if self.converged || self.history.len() >= self.params.maxit {
             self.phase = Phase::Settle;
         }
+        Ok(())
     }
 }

@@ -1,12 +1,14 @@
 //! A target, a background, and what one look at them told.
 
 use super::params::within;
-use super::{Contrast, Size};
+use super::{Contrast, FitParams, Size};
+use crate::backend::cuda::{self, Gpu};
 use crate::loss::LossKind;
 use crate::loss::mixture::{counts, family};
 use crate::matrix::{Columns, Matrix, Missing, Summary, with_columns};
 use crate::real::count;
 use crate::{Error, Result};
+use std::sync::Arc;
 
 /// How often features and cells count: the divergence of an entry, and the penalty on a loading or coefficient, times the weights of its feature and
 /// cell. Empty where all count once.
@@ -38,6 +40,8 @@ pub struct Problem<'a> {
     pub size_factors: [Vec<f64>; 2],
     /// The loss of each feature where they differ, counts before squared errors; empty where all have one. See [`Problem::with_mixture`].
     pub mixture: Vec<LossKind>,
+    /// The data on a device, where fits run there. See [`Problem::on_device`].
+    pub(crate) device: Option<Arc<cuda::Data>>,
 }
 
 impl<'a> Problem<'a> {
@@ -91,6 +95,7 @@ impl<'a> Problem<'a> {
             weights,
             size_factors: Default::default(),
             mixture: Vec::new(),
+            device: None,
         })
     }
 
@@ -121,6 +126,25 @@ impl<'a> Problem<'a> {
     pub fn with_mixture(self, mixture: Vec<LossKind>) -> Result<Self> {
         check_mixture(&mixture, self.target.rows())?;
         Ok(Problem { mixture, ..self })
+    }
+
+    /// The same with its data on this device, as many as have room beside a fit with these parameters, and fits that run there. `most`: bytes that may be
+    /// used; none for what is free. What has no room is copied in every pass, while the device is at work on what came before. Runs on the current
+    /// thread pool.
+    ///
+    /// # Errors
+    /// If the device fails, has no room, or can't do what such fits need.
+    pub fn on_device(
+        self,
+        device: Arc<Gpu>,
+        params: &FitParams,
+        most: Option<usize>,
+    ) -> Result<Self> {
+        cuda::check(&self, params)?;
+        let most = most.unwrap_or(usize::MAX);
+        let data = cuda::Data::new(device, &self, params.k, most)?;
+        let device = Some(Arc::new(data));
+        Ok(Problem { device, ..self })
     }
 
     /// The loss of a fit's parameters, where features have different ones: one that serves all of its counts. `None` where all have one.

@@ -200,7 +200,7 @@ impl<T: Real> Projection<'_, T> {
     /// Probabilities of dropout of the new cells; empty where cells have none, and before the end.
     pub fn dropout(&self) -> Vec<f64> {
         let odds = self.pass.log_odds(Set::Target);
-        odds.map(|odds| probability(odds.wide())).collect()
+        odds.iter().map(|odds| probability(odds.wide())).collect()
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Outcome {
     pub held_out: Option<[HeldOut; 2]>,
     /// Dead or duplicate factors that were started anew.
     pub revived: usize,
+    /// What a device failed at, after which CPU threads went on.
+    pub mishap: Option<Error>,
 }
 
 impl Outcome {
@@ -255,6 +257,7 @@ impl<T: Real> Work<'_, T> {
             failed: self.fit.failed(),
             held_out: self.fit.held_out(),
             revived: self.fit.revived(),
+            mishap: self.fit.mishap().cloned(),
         }
     }
 }
@@ -310,8 +313,11 @@ impl Ended {
 }
 
 /// How many fits may be in memory at the same time: at least one, and no more than fill half of what the
-/// data fill, or 512 MB where that is little.
+/// data fill, or 512 MB where that is little; on a device, what is free beside the data.
 fn lanes_in_memory<T: Real>(problem: &Problem<'_>, k: usize) -> usize {
+    if let Some(device) = &problem.device {
+        return device.fits;
+    }
     const LITTLE: usize = 512 << 20;
     let sets = || problem.sets().into_iter().flatten();
     let data: usize = sets().map(|set| set.stored() * size_of::<f64>()).sum();
@@ -360,6 +366,7 @@ mod tests {
                 failed,
                 held_out: None,
                 revived: 0,
+                mishap: None,
             };
             Ended {
                 outcomes: vec![outcome],

@@ -45,13 +45,7 @@ impl Start {
         ];
         // The last k_target factors do not exist for the background; zeros stay zeros.
         let available = [k, k - params.k_target];
-        let level = || {
-            let [x, y] = problem.cell_sums();
-            [
-                level(x, k, available[0], unit),
-                level(y, k, available[1], unit),
-            ]
-        };
+        let level = || level_cells(problem, params, unit);
         match self {
             Start::Seed(seed) => {
                 // Entry (i, k) is number i·K + k of the seed's stream.
@@ -102,6 +96,17 @@ impl Start {
 pub fn uniform(seed: u64, n: usize) -> Vec<f64> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     Open01.sample_iter(&mut rng).take(n).collect()
+}
+
+/// Coefficients of both sets that are all alike, each cell's total spread evenly over the factors that there are for it.
+pub(crate) fn level_cells<T: Real>(
+    problem: &Problem<'_>,
+    params: &FitParams,
+    unit: f64,
+) -> [Vec<T>; 2] {
+    let [x, y] = problem.cell_sums();
+    let k = params.k;
+    [level(x, k, k, unit), level(y, k, k - params.k_target, unit)]
 }
 
 /// Each cell's total spread evenly over the first `available` of `k` factors.
@@ -192,8 +197,7 @@ pub(crate) fn check_values(
     }
 }
 
-/// Whether no value is NaN, infinite, or beyond what the data's unit takes out of range.
-pub(crate) fn in_range<T: Real>(values: &[T], unit: f64) -> bool {
-    let most = f64::MAX / unit.max(1.0);
-    values.iter().all(|v| v.is_finite() && v.wide() <= most)
+/// What coefficients may be at most: beyond, the data's unit takes them out of range.
+pub(crate) fn most(unit: f64) -> f64 {
+    f64::MAX / unit.max(1.0)
 }

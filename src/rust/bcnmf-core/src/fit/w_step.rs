@@ -298,15 +298,3 @@ fn update_row(row: &mut [f64], sums: &[[Vec<f64>; 2]; 2], control: WControl) {
         *w = if new > most { most } else { new };
     }
 }
-
-/// Multiplies factor `k` of every item by `scale[k]`.
-pub(crate) fn scale_factors<T: Real>(items: &mut [T], scale: &[f64]) {
-    let scale: Vec<T> = scale.iter().map(|&s| T::of(s)).collect();
-    items.par_chunks_mut(1024 * scale.len()).for_each(|chunk| {
-        for item in chunk.chunks_exact_mut(scale.len()) {
-            item.iter_mut()
-                .zip(&scale)
-                .for_each(|(value, &s)| *value *= s);
-        }
-    });
-}

@@ -1,0 +1,189 @@
+// What kernels share that hold KP factors of a vector in registers. `lanes` neighbouring threads (1, 2 or 4) share a vector.
+//
+// What an H step needs of W's rows, a W step needs of H's columns: sums over the entries of a compressed item (a cell or a feature) of the
+// others' vectors, times what the loss makes of value and rate. In H steps a warp has a cell, its groups of lanes the entries, and each lane
+// its factors of h, the same in all groups. In W steps a block has a feature's entries, or a part of them. See `loss/` for the losses themselves.
+#ifndef BCNMF_VECTORS
+#define BCNMF_VECTORS
+#include "arguments.cuh"
+
+#define THREADS 128
+#define WARPS (THREADS / 32)
+#define MOST_FACTORS 128
+#define ALL 0xffffffffu
+#ifndef KERNEL
+#define KERNEL(name, Args) extern "C" __global__ void __launch_bounds__(THREADS) name(const Args a)
+#endif
+#define PASTE(name, kp) name##_##kp
+#define OF_KP(name, kp) PASTE(name, kp)
+#define NAMED(name) OF_KP(name, KP)
+
+// What a count costs where the fitted rate is zero, instead of infinity.
+#define IMPOSSIBLE 708.0f
+// The least positive coefficient.
+#define FLOOR 1e-18f
+// The square root of what single precision rounds by.
+#define ROUNDING 3.4526698e-4f
+
+// Where a thread stands in its warp.
+struct Lane {
+  u32 lane;   // in the warp
+  u32 warp;   // in the block
+  u32 lanes;  // that share a vector
+  u32 group;  // of such lanes
+  u32 groups; // of them in a warp
+  u32 first;  // factor of this lane
+};
+
+static __device__ __forceinline__ Lane stand(u32 lanes) {
+  const u32 lane = threadIdx.x % 32;
+  return {lane, threadIdx.x / 32, lanes, lane / lanes, 32 / lanes, lane % lanes * KP};
+}
+
+static __device__ __forceinline__ void load(float *to, const float *from) {
+#pragma unroll
+  for (u32 f = 0; f < KP; f += 4) {
+    const float4 four = *(const float4 *)(from + f);
+    to[f] = four.x;
+    to[f + 1] = four.y;
+    to[f + 2] = four.z;
+    to[f + 3] = four.w;
+  }
+}
+
+static __device__ __forceinline__ void store(float *to, const float *from) {
+#pragma unroll
+  for (u32 f = 0; f < KP; f += 4) {
+    *(float4 *)(to + f) = make_float4(from[f], from[f + 1], from[f + 2], from[f + 3]);
+  }
+}
+
+static __device__ __forceinline__ void clear(float *v) {
+#pragma unroll
+  for (u32 f = 0; f < KP; f++) v[f] = 0.0f;
+}
+
+static __device__ __forceinline__ void add_scaled(float *sum, float times, const float *v) {
+#pragma unroll
+  for (u32 f = 0; f < KP; f++) sum[f] = fmaf(times, v[f], sum[f]);
+}
+
+// The sum over the lanes that share a vector, for all of them.
+static __device__ __forceinline__ float over_lanes(float x, u32 lanes) {
+#pragma unroll 1
+  for (u32 o = 1; o < lanes; o <<= 1) x += __shfl_xor_sync(ALL, x, o);
+  return x;
+}
+
+static __device__ __forceinline__ float dot(const float *v, const float *u, u32 lanes) {
+  float sum = 0.0f;
+#pragma unroll
+  for (u32 f = 0; f < KP; f++) sum = fmaf(v[f], u[f], sum);
+  return over_lanes(sum, lanes);
+}
+
+// Sums of each factor over the groups of a warp, for all of them.
+static __device__ __forceinline__ void over_groups(float *sums, u32 lanes) {
+#pragma unroll 1
+  for (u32 o = lanes; o < 32; o <<= 1) {
+#pragma unroll
+    for (u32 f = 0; f < KP; f++) sums[f] += __shfl_xor_sync(ALL, sums[f], o);
+  }
+}
+
+template <class T> static __device__ __forceinline__ T over_warp(T x) {
+#pragma unroll 1
+  for (u32 o = 1; o < 32; o <<= 1) x += __shfl_xor_sync(ALL, x, o);
+  return x;
+}
+
+// x / rate, and 0 where the rate is 0: where it is, so is every product that this ratio is multiplied with.
+static __device__ __forceinline__ float ratio(float x, float rate, float guard) {
+  return rate > 0.0f ? x / (rate + guard) : 0.0f;
+}
+
+// x log(ratio) − x
+static __device__ __forceinline__ float deviance(float x, float ratio) {
+  return x > 0.0f ? x * ((ratio > 0.0f ? logf(ratio) : IMPOSSIBLE) - 1.0f) : 0.0f;
+}
+
+// Keeps a positive value above the floor while something pulls it up.
+static __device__ __forceinline__ float floored(float value, float old, float pull, float floor) {
+  return value < floor && old > 0.0f && pull > 0.0f ? floor : value;
+}
+
+// The minimiser of −a log h + b h + l2 h²/2 with a = old · pull and b = push + l1.
+static __device__ __forceinline__ float poisson_step(float old, float pull, float push, float l2, float floor) {
+  const float a = old * pull;
+  const float value = l2 > 0.0f ? 2.0f * a / (push + sqrtf(push * push + 4.0f * l2 * a)) : a / push;
+  return floored(value, old, pull, floor);
+}
+
+// ---- What H steps measure
+
+// Takes back what rounding has left below zero; NaN stays.
+static __device__ __forceinline__ double not_negative(double x) { return x < 0.0 ? 0.0 : x; }
+
+struct Measured {
+  double divergence;
+  double penalty;
+};
+
+// Adds what the warps of a block have measured, in order.
+static __device__ void add_measured(double *sums, Measured measured, const Lane &at) {
+  __shared__ double warps[WARPS][2];
+  if (at.lane == 0) {
+    warps[at.warp][0] = measured.divergence;
+    warps[at.warp][1] = measured.penalty;
+  }
+  __syncthreads();
+  if (threadIdx.x < 2) {
+    double sum = 0.0;
+  #pragma unroll 1
+    for (u32 warp = 0; warp < WARPS; warp++) sum += warps[warp][threadIdx.x];
+    sums[3 * blockIdx.x + threadIdx.x] += sum;
+  }
+}
+
+static __device__ __forceinline__ double penalty(const float *h, float l1, float l2, u32 lanes) {
+  if (l1 == 0.0f && l2 == 0.0f) return 0.0;
+  float sum = 0.0f;
+#pragma unroll
+  for (u32 f = 0; f < KP; f++) sum += (l1 + 0.5f * l2 * h[f]) * h[f];
+  return over_lanes(sum, lanes);
+}
+
+// Whether no coefficient changed by more than this part of the largest; some did, where the part is 0.
+static __device__ __forceinline__ bool is_still(const float *before, const float *after, float tolerance, u32 lanes) {
+  if (tolerance == 0.0f) return false;
+  float largest = 0.0f, change = 0.0f;
+#pragma unroll
+  for (u32 f = 0; f < KP; f++) {
+    largest = fmaxf(largest, after[f]);
+    change = fmaxf(change, fabsf(after[f] - before[f]));
+  }
+#pragma unroll 1
+  for (u32 o = 1; o < lanes; o <<= 1) {
+    largest = fmaxf(largest, __shfl_xor_sync(ALL, largest, o));
+    change = fmaxf(change, __shfl_xor_sync(ALL, change, o));
+  }
+  return change <= tolerance * largest;
+}
+
+// ---- Numerators of W
+
+// Adds the sums of a block's warps to a vector, in order.
+static __device__ __forceinline__ void add_block(float *to, const float *sums, float (*warps)[MOST_FACTORS], u32 stride, const Lane &at) {
+  // What was here before was read.
+  __syncthreads();
+  if (at.group == 0) store(warps[at.warp] + at.first, sums);
+  __syncthreads();
+  if (threadIdx.x < stride) {
+    float sum = 0.0f;
+  #pragma unroll 1
+    for (u32 warp = 0; warp < WARPS; warp++) sum += warps[warp][threadIdx.x];
+    to[threadIdx.x] += sum;
+  }
+}
+
+#endif
