@@ -49,6 +49,11 @@
 #' value (Hsieh and Dhillon 2011) and goes much further than as many multiplicative steps; what a contrast adds for `w` is concave, and replaced by its tangent before each pass. (`w` of online mini-batches,
 #' and `h` of cells with held-out entries, take multiplicative steps.) No step can go uphill, and `steps = 1` is the published algorithm. Some hundred sweeps are normal.
 #'
+#' With `device = "cuda"` the sweeps run on an NVIDIA GPU: the same steps of the same algorithm in single precision, so that a fit takes the same way up to rounding, and two runs on one GPU give the same bits. It
+#' needs NVIDIA's driver (525.60 or newer) and a GPU of 2017 or later (compute capability 7.0), and nothing else. Data that have no room in its memory are copied in parts in every sweep, while it is at work on the part before. Masks, mini-batches,
+#' modalities with losses of their own, double precision and more than 128 factors need the CPU, as do the short fits that choose `k`, `k_target`, `alpha` or `loss`. Should the GPU
+#' fail, the fit goes on on the CPU with the `w` that it had, with a warning.
+#'
 #' Several starts are fitted side by side, as many as there are threads and (512 MB, or half of what the data take) memory for; what comes out does not depend on it.
 #'
 #' With `init = "nndsvd"` fits start from the singular vectors of the target (Boutsidis and Gallopoulos 2008), found by a randomised method (Halko, Martinsson and Tropp 2011)
@@ -125,13 +130,15 @@
 #'   All are listed in `fit$restarts`.
 #' @param init how a seed makes a start: `"random"` takes random numbers for `w`, `"nndsvd"` the non-negative parts of singular vectors (see
 #'   details). `NULL` is `"nndsvd"` with target-only factors, else `"random"`. Or where to start instead: a matrix (features x `k`) for `w`, a list of such matrices, or a model made by `bcnmf()`,
-#'   which is then continued with its own settings (all but `maxit`, `threads` and `verbose`) unless others are given.
+#'   which is then continued with its own settings (all but `maxit`, `threads`, `device` and `verbose`) unless others are given.
 #' @param tol a fit has converged when the correlation distance of `w` between two sweeps, `1 - cor`, falls below this. Where `w` moves after every batch: when a pass lowers
 #'   the objective by less than this part of it (0: never).
 #' @param maxit most sweeps per start, or passes in mini-batches.
 #' @param L1,L2 penalties on `w` and `h`: two numbers, or one for both.
 #' @param precision `"single"` is about twice as fast, `"double"` for a reference. Sums that decide are in double either way.
 #' @param threads number of threads. By default the option `bcnmf.threads`, else all that the machine gives (two under `R CMD check`).
+#' @param device where the fit runs: `"cpu"`; `"cuda"` for an NVIDIA GPU, or `"cuda:2"` for the second of several, an error where it cannot be used; `"auto"` for a GPU where
+#'   there is one that can do what is asked for and the data are large, with a line that says which it is. By default the option `bcnmf.device`, else `"cpu"`. See Details and [bcnmf_devices()].
 #' @param verbose show a progress bar? By default the option `bcnmf.verbose`, else only in interactive use.
 #' @param steps steps of `h` and of `w` in a sweep, one or two whole numbers; `NULL` for what suits the loss. `steps = 1` is the algorithm as published, with
 #'   `"mse"` more are passes of coordinate descent (see details).
@@ -211,7 +218,7 @@ target_first <- function(call, env) {
 #' @export
 bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, beta = NULL, k_target = NULL, lambda = NULL,
                           loss = c("mse", "poisson", "nb", "zinb"), seed = 1, init = NULL, tol = if (is.null(batch_size)) 1e-8 else 1e-3, maxit = 1000,
-                          L1 = 0, L2 = 0, precision = c("single", "double"), threads = NULL, verbose = NULL, steps = NULL, ambient = 0.02,
+                          L1 = 0, L2 = 0, precision = c("single", "double"), threads = NULL, device = NULL, verbose = NULL, steps = NULL, ambient = 0.02,
                           dispersion = "gene", dispersion_shared = TRUE, zi = c("feature", "cell"), mask = NULL, weights = NULL, size_factors = NULL, batch_size = NULL, update = c("batch", "pass"), ...) {
   call <- rlang::current_env()
   given <- setdiff(names(match.call()), if (is.null(k)) "k")
@@ -237,8 +244,9 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
   tried <- if (identical(k, "auto")) auto_ranks(x, k_target, seed, init, call)
   settings <- check_settings(
     x, y, if (is.null(tried)) k else max(tried), alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, steps, ambient,
-    dispersion, dispersion_shared, zi, batch_size, update, call
+    dispersion, dispersion_shared, zi, batch_size, update, device, call
   )
+  settings$device <- choose_device(x, y, settings, verbose, call)
   if (methods::is(init, "bcnmf")) settings <- dispersion_settings(init, settings)
   ranks <- if (!is.null(tried)) find_rank(x, y, tried, settings, verbose, call)
   if (!is.null(ranks)) settings$k <- ranks$k[ranks$selected]
@@ -268,6 +276,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
 look_at_data <- function(x, y, settings, call) {
   settings$maxit <- 0
   settings$seed <- settings$seed[1]
+  settings$device <- cpu
   rs_fit_data(core_call(rs_fit_new(x, y, settings), call))
 }
 
@@ -324,6 +333,10 @@ warn_about_fit <- function(fit) {
       "{sum(failed)} of {length(failed)} start{?s} left the finite numbers and stopped early.",
       i = "Use {.code precision = \"double\"} or a smaller contrast."
     ))
+  }
+  mishaps <- unique(fit@misc$mishaps)
+  if (length(mishaps)) {
+    warn_bcnmf(c("The GPU failed, and the fit went on on the CPU.", stats::setNames(mishaps, rep("x", length(mishaps)))))
   }
   lines <- degenerate_lines(fit@misc)
   if (length(lines)) {

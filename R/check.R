@@ -11,7 +11,7 @@ is_mse <- function(loss) is.character(loss) && identical(loss[1], "mse")
 default_lambda <- 2
 
 check_settings <- function(target, background, k, alpha, beta, k_target, lambda, loss, seed, init,
-                           tol, maxit, L1, L2, precision, threads, verbose, steps, ambient, dispersion, dispersion_shared, zi, batch_size, update, call) {
+                           tol, maxit, L1, L2, precision, threads, verbose, steps, ambient, dispersion, dispersion_shared, zi, batch_size, update, device, call) {
   most <- min(dim(target))
   check_rank_given(k, NULL, call)
   k <- check_rank(k, most, call)
@@ -27,6 +27,7 @@ check_settings <- function(target, background, k, alpha, beta, k_target, lambda,
     steps = check_steps(steps, call),
     ambient = check_number(ambient, min = 0, max = 0.5, arg = "ambient", call = call),
     batches = check_batches(batch_size, update, call),
+    device = check_device(device, call),
     hold_out = numeric()
   )
   settings <- c(

@@ -12,9 +12,17 @@ rs_version <- function() .Call(wrap__rs_version)
 #' @noRd
 rs_processors <- function() .Call(wrap__rs_processors)
 
+#' What GPUs there are, or why none can be used.
+#' @noRd
+rs_devices <- function() .Call(wrap__rs_devices)
+
 #' Checks data and arguments and sets up the fit.
 #' @noRd
 rs_fit_new <- function(target, background, arguments) .Call(wrap__rs_fit_new, target, background, arguments)
+
+#' Why a GPU cannot be used for this; empty if it can.
+#' @noRd
+rs_fit_refused <- function(target, background, arguments) .Call(wrap__rs_fit_refused, target, background, arguments)
 
 #' What one look at the data told: weights, sums, feature means.
 #' @noRd

@@ -17,7 +17,7 @@ fit_settings <- function(...) {
     contrast = "alpha", strength = 0, k_target = 0, tol = 0, L1 = c(0, 0), L2 = c(0, 0), precision = "double",
     steps = numeric(), ambient = 0, batches = numeric(), hold_out = numeric(), seed = NULL, w = NULL, factors = NULL,
     dispersion = "gene", dispersion_shared = 1, sizes = numeric(), sizes_background = numeric(),
-    zi = "feature", dropout = numeric(), dropout_background = numeric()
+    device = cpu, zi = "feature", dropout = numeric(), dropout_background = numeric()
   )
   c(given, plain[setdiff(names(plain), names(given))])
 }

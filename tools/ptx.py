@@ -19,9 +19,10 @@ import subprocess
 import sys
 import tempfile
 
-KERNELS = pathlib.Path(__file__).resolve().parent.parent / "src/rust/bcnmf-core/src/kernels"
-PTX = KERNELS / "ptx"
-WIDTHS = ("KP", (8, 12, 20, 32))
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+# Folders of sources, each with a folder ptx.
+FOLDERS = [ROOT / "src/rust/bcnmf-core/src/kernels", ROOT / "bench/gpu"]
+WIDTHS = ("KP", (12, 20, 32))
 VARIANTS = {"factors": WIDTHS, "dispersed": WIDTHS}
 
 # What drivers from 525.60 on and GPUs from Volta on read; the first is NVRTC 12.0's.
@@ -84,49 +85,48 @@ def strings(values):
 
 
 def compile_all(folder):
-    """PTX by file name, and how many compilations said something; what they said is printed."""
+    """PTX by file, and how many compilations said something; what they said is printed."""
     nvrtc = Nvrtc(folder)
-    headers = sorted(KERNELS.glob("*.cuh"))
     made, warned = {}, 0
-    for source in sorted(KERNELS.glob("*.cu")):
+    for source in sorted(source for folder in FOLDERS for source in folder.glob("*.cu")):
+        headers = sorted(source.parent.glob("*.cuh"))
         macro, values = VARIANTS.get(source.stem, (None, (None,)))
         for value in values:
             name = source.stem if macro is None else f"{source.stem}_{value}"
             options = OPTIONS + ([] if macro is None else [f"-D{macro}={value}"])
             ptx, log = nvrtc.compile(source, headers, options)
-            made[f"{name}.ptx"] = ptx
+            made[source.parent / "ptx" / f"{name}.ptx"] = ptx
             if log:
                 warned += 1
                 print(f"{name}.ptx:\n{log}", flush=True)
     if not made:
-        sys.exit(f"there are no .cu files in {KERNELS}")
+        sys.exit(f"there are no .cu files in {', '.join(map(str, FOLDERS))}")
     return made, warned
 
 
 def build(args):
     made, _ = compile_all(args.tools)
-    PTX.mkdir(exist_ok=True)
-    for path in sorted(PTX.glob("*.ptx")):
-        if path.name not in made:
+    for path in sorted(path for folder in FOLDERS for path in folder.glob("ptx/*.ptx")):
+        if path not in made:
             path.unlink()
             print(f"removed   {path.name}")
-    for name, ptx in made.items():
-        path = PTX / name
+    for path, ptx in made.items():
+        path.parent.mkdir(exist_ok=True)
         same = path.exists() and path.read_bytes() == ptx
         if not same:
             path.write_bytes(ptx)
-        print(f"{'unchanged' if same else 'written  '} {name}, {len(ptx)} bytes")
+        print(f"{'unchanged' if same else 'written  '} {path.name}, {len(ptx)} bytes")
 
 
 def differences(made):
-    there = {path.name for path in PTX.iterdir()} if PTX.is_dir() else set()
-    for name in sorted(there | made.keys()):
-        if name not in made:
-            yield f"superfluous: {name}"
-        elif name not in there:
-            yield f"missing: {name}"
-        elif (PTX / name).read_bytes() != made[name]:
-            yield f"stale: {name}"
+    there = {path for folder in FOLDERS for path in folder.glob("ptx/*")}
+    for path in sorted(there | made.keys()):
+        if path not in made:
+            yield f"superfluous: {path.name}"
+        elif path not in there:
+            yield f"missing: {path.name}"
+        elif path.read_bytes() != made[path]:
+            yield f"stale: {path.name}"
 
 
 def oddities(name, ptx):
@@ -179,11 +179,11 @@ def check(args):
     stale = list(differences(made))
     if stale:
         faults += stale + ["Run `sh tools/ptx.sh build` and commit what changes."]
-    for name, ptx in made.items():
-        faults += oddities(name, ptx)
+    for path, ptx in made.items():
+        faults += oddities(path.name, ptx)
     # ptxas takes long, and would judge files that nobody wants.
     if not faults:
-        faults = check_ptxas(args, [PTX / name for name in made])
+        faults = check_ptxas(args, list(made))
     if faults:
         sys.exit("\n".join(faults))
     print(f"{len(made)} PTX files are what their sources make, and good for {', '.join(ARCHITECTURES)}")

@@ -15,7 +15,7 @@ build='r-base-core=R r-base-dev=gcc make=make g++=g++ gfortran=gfortran xz-utils
   r-cran-matrix@Matrix r-cran-cli@cli r-cran-clue@clue r-cran-generics@generics
   r-cran-ggplot2@ggplot2 r-cran-rlang@rlang'
 demo='r-cran-uwot@uwot r-cran-mclust@mclust'
-tests='git=git pandoc=pandoc qpdf=qpdf tidy=tidy devscripts=checkbashisms r-cran-jsonlite@jsonlite
+tests='git=git python3=python3 python3-pip=pip3 pandoc=pandoc qpdf=qpdf tidy=tidy devscripts=checkbashisms r-cran-jsonlite@jsonlite
   r-cran-knitr@knitr r-cran-rmarkdown@rmarkdown r-cran-roxygen2@roxygen2
   r-cran-testthat@testthat r-cran-withr@withr r-cran-vdiffr@vdiffr'
 # Users' objects and peers of some tests, which skip without them, and what makes the Debian of tools/test-seurat5.sh.

@@ -55,6 +55,7 @@ header "cargo fmt"
 if cargo fmt --version >/dev/null 2>&1; then
   cargo fmt --all --check
   cargo fmt --check --manifest-path "$root/bench/kernels/Cargo.toml"
+  cargo fmt --check --manifest-path "$root/bench/gpu/Cargo.toml"
 else
   untested="$untested rustfmt"
   echo "NOT CHECKED: there is no cargo fmt here"
@@ -63,7 +64,9 @@ fi
 header "cargo clippy"
 if cargo clippy --version >/dev/null 2>&1; then
   quietly "$work/clippy.log" rust clippy --quiet --workspace --all-targets --locked -- -D warnings
-  quietly "$work/clippy.log" cargo clippy --quiet --manifest-path "$root/bench/kernels/Cargo.toml" --all-targets --locked -- -D warnings
+  for bench in kernels gpu; do
+    quietly "$work/clippy.log" cargo clippy --quiet --manifest-path "$root/bench/$bench/Cargo.toml" --all-targets --locked -- -D warnings
+  done
 else
   untested="$untested clippy"
   echo "NOT CHECKED: there is no cargo clippy here"
@@ -72,6 +75,29 @@ fi
 header "cargo test"
 quietly "$work/cargo.log" rust test --workspace --locked
 grep -E '^(test result|     Running)' "$work/cargo.log"
+cd "$root"
+
+# Kernels are compiled as committed for every GPU that they are for, and run by a driver that needs none.
+header "CUDA kernels"
+kernels=0
+sh tools/ptx.sh check || kernels=$?
+case $kernels in
+  0) ;;
+  77) untested="$untested CUDA-kernels" ;;
+  *) exit 1 ;;
+esac
+emulator="$BCNMF_TARGET_DIR/emulated-cuda"
+sh src/rust/bcnmf-core/tests/emulator/build.sh "$emulator"
+# with_emulator COMMAND...: where there is a GPU after all, what needs one runs on the emulated one.
+with_emulator() {
+  BCNMF_NEED_GPU=1 LD_LIBRARY_PATH="$emulator:${LD_LIBRARY_PATH:-}" "$@"
+}
+cd src/rust
+for order in forward shuffle; do
+  export EMULATED_CUDA_ORDER="$order"
+  quietly "$work/cuda-$order.log" with_emulator cargo test --locked -p bcnmf-core --test cuda
+  grep '^test result' "$work/cuda-$order.log"
+done
 cd "$root"
 
 header "generated files"
@@ -114,6 +140,14 @@ if [ "$checked" = no ] || [ "$status" != OK ]; then
   if grep -q 'Installation failed' check.out; then cat bcnmf.Rcheck/00install.out; fi
   fail "R CMD check must end without an error, a warning or a note."
 fi
+
+header "a GPU from R"
+cd bcnmf/tests/testthat
+quietly "$work/device.log" with_emulator Rscript --vanilla -e '
+  library(bcnmf, lib.loc = "../../../bcnmf.Rcheck")
+  testthat::test_dir(".", filter = "device", reporter = "check", package = "bcnmf", load_package = "installed")'
+grep '^\[ FAIL' "$work/device.log" | tail -n 1
+cd "$work"
 
 header "summary"
 # testthat's closing line, as [ FAIL 0 | WARN 0 | SKIP 1 | PASS 20 ], with the reasons to skip above.

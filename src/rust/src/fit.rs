@@ -3,13 +3,14 @@
 use crate::arguments::Arguments;
 use crate::data::{borrow, borrow_optional, r_matrix};
 use crate::{Result, refuse};
-use bcnmf_core::backend::pool;
+use bcnmf_core::backend::cuda::{self, Gpu};
+use bcnmf_core::backend::{ThreadPool, pool};
 use bcnmf_core::fit::{
     Batches, By, Contrast, Degenerate, Dispersion, Factors, HeldOut, Outcome, Restarts, Scaling,
     Steps, Update, Weights, uniform,
 };
 use bcnmf_core::matrix::{HoldOut, held_out_entries};
-use bcnmf_core::{Driver, FitParams, LossKind, Matrix, Problem, Progress, Start};
+use bcnmf_core::{Driver, Error, FitParams, LossKind, Matrix, Problem, Progress, Start};
 use extendr_api::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,13 +38,18 @@ macro_rules! with_fit {
     };
 }
 
-/// Checks data and arguments and sets up the fit.
-/// @noRd
-#[extendr]
-fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
-    let arguments = Arguments(arguments);
-    let x = borrow(&target, "target")?;
-    let y = borrow_optional(&background, "background")?;
+/// What a call asks for, checked.
+struct Asked {
+    problem: Problem<'static>,
+    params: FitParams,
+    pool: ThreadPool,
+    owners: Vec<Robj>,
+}
+
+/// Checks data and arguments.
+fn ask(target: &Robj, background: &Robj, arguments: &Arguments) -> Result<Asked> {
+    let x = borrow(target, "target")?;
+    let y = borrow_optional(background, "background")?;
     let mut owners = x.owners;
     let mut weights = Weights {
         features: x.features,
@@ -68,7 +74,7 @@ fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
         Some(family) => family,
         None => arguments.loss()?,
     };
-    let weight = problem.weight(contrast(&arguments)?, loss);
+    let weight = problem.weight(contrast(arguments)?, loss);
     let (w_penalty, h_penalty) = arguments.penalties()?;
     let params = FitParams {
         k: arguments.count("k")?,
@@ -80,14 +86,39 @@ fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
         w_penalty,
         h_penalty,
         scaling: Scaling::Normalised,
-        steps: steps(&arguments, &problem, loss)?,
+        steps: steps(arguments, &problem, loss)?,
         ambient: arguments.number("ambient")?,
-        dispersion: dispersion(&arguments)?,
-        batches: batches(&arguments)?,
+        dispersion: dispersion(arguments)?,
+        batches: batches(arguments)?,
         dropout: arguments.dropout()?,
-        hold_out: hold_out(&arguments)?,
+        hold_out: hold_out(arguments)?,
         revive: true,
     };
+    Ok(Asked {
+        problem,
+        params,
+        pool,
+        owners,
+    })
+}
+
+/// Checks data and arguments and sets up the fit.
+/// @noRd
+#[extendr]
+fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
+    let arguments = Arguments(arguments);
+    let Asked {
+        mut problem,
+        params,
+        pool,
+        owners,
+    } = ask(&target, &background, &arguments)?;
+    if let Some(number) = device(&arguments)? {
+        let gpu = Gpu::open(number).map_err(refuse)?;
+        let on_device = pool.install(|| problem.on_device(gpu, &params, None));
+        problem = on_device.map_err(refuse)?;
+    }
+    let (weight, loss) = (params.weight, params.loss);
     let (starts, problem) = (starts(&arguments)?, Arc::new(problem));
     let fit = match arguments.text("precision")?.as_str() {
         "double" => {
@@ -105,6 +136,25 @@ fn rs_fit_new(target: Robj, background: Robj, arguments: List) -> Result<Robj> {
         _owners: owners,
     };
     Ok(ExternalPtr::new(session).into())
+}
+
+/// Why a GPU cannot be used for this; empty if it can.
+/// @noRd
+#[extendr]
+fn rs_fit_refused(target: Robj, background: Robj, arguments: List) -> Result<String> {
+    let arguments = Arguments(arguments);
+    let opened = device(&arguments)?.map(Gpu::open).transpose();
+    if let Err(Error::Device { why }) = opened {
+        return Ok(why);
+    }
+    if arguments.text("precision")? == "double" {
+        return Ok("it works in single precision".into());
+    }
+    let asked = ask(&target, &background, &arguments)?;
+    match cuda::check(&asked.problem, &asked.params) {
+        Err(Error::Device { why }) => Ok(why),
+        other => other.map(|()| String::new()).map_err(refuse),
+    }
 }
 
 /// What one look at the data told: weights, sums, feature means.
@@ -193,7 +243,11 @@ fn outcome(outcome: &Outcome) -> List {
         failed = outcome.failed,
         held_out = held_out(|h| h.loss),
         n_held_out = held_out(|h| h.entries as f64),
-        revived = outcome.revived as f64
+        revived = outcome.revived as f64,
+        mishap = outcome
+            .mishap
+            .as_ref()
+            .map_or(String::new(), Error::to_string)
     )
 }
 
@@ -317,6 +371,12 @@ fn dispersion(arguments: &Arguments) -> Result<Dispersion> {
     })
 }
 
+/// `device`: the number of a GPU, from 0; below for the CPU.
+fn device(arguments: &Arguments) -> Result<Option<usize>> {
+    let number = arguments.number("device")?;
+    Ok((number >= 0.0).then_some(number as usize))
+}
+
 /// `hold_out`: part and seed; empty for none.
 fn hold_out(arguments: &Arguments) -> Result<Option<HoldOut>> {
     match arguments.numbers("hold_out")?[..] {
@@ -366,6 +426,7 @@ fn starts(arguments: &Arguments) -> Result<Vec<Start>> {
 extendr_module! {
     mod fit;
     fn rs_fit_new;
+    fn rs_fit_refused;
     fn rs_fit_data;
     fn rs_fit_advance;
     fn rs_fit_stop;

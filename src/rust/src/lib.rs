@@ -6,6 +6,7 @@
 
 mod arguments;
 mod data;
+mod device;
 mod fit;
 mod gather;
 mod project;
@@ -39,6 +40,7 @@ extendr_module! {
     mod bcnmf;
     fn rs_version;
     fn rs_processors;
+    use device;
     use fit;
     use gather;
     use project;

@@ -8,6 +8,7 @@ mod work;
 pub(crate) use cells::{Backend, Coefficients};
 pub use cpu::pool;
 pub(crate) use cpu::{Job, Pass, Set, Sums, Threads, even_ranges};
+pub use rayon::ThreadPool;
 pub(crate) use work::Compute;
 
 use crate::real::Real;

@@ -111,7 +111,7 @@ static __device__ __forceinline__ void share_rows(float *to, const float *from, 
 
 // For H steps: neighbouring threads have a cell, and a block's threads look at the same features.
 KERNEL(NAMED(cell_zeros), Zeros) {
-  __shared__ float rows[TILE * MOST_FACTORS];
+  alignas(16) __shared__ float rows[TILE * MOST_FACTORS];
   __shared__ float size[TILE], weight[TILE], profile[TILE];
   __shared__ u32 feature[TILE];
   __shared__ u32 any;
@@ -179,7 +179,7 @@ KERNEL(NAMED(cell_zeros), Zeros) {
 
 // For W steps: neighbouring threads have a feature, and a block's threads look at the same cells.
 KERNEL(NAMED(feature_zeros), Zeros) {
-  __shared__ float rows[TILE * MOST_FACTORS];
+  alignas(16) __shared__ float rows[TILE * MOST_FACTORS];
   __shared__ float weight[TILE], ambient[TILE];
   const Lane at = stand(a.lanes);
   const u32 abreast = THREADS / a.lanes, part = blockIdx.y;
@@ -201,8 +201,6 @@ KERNEL(NAMED(feature_zeros), Zeros) {
       ambient[threadIdx.x] = a.rates.ambient ? a.rates.ambient[j] : 0.0f;
     }
     __syncthreads();
-    // Sums over a tile in single precision.
-    float slopes[7] = {0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f, 0.0f};
 #pragma unroll 1
     for (u32 c = 0; c < number; c++) {
       float row[KP];
@@ -212,23 +210,17 @@ KERNEL(NAMED(feature_zeros), Zeros) {
       if (loses(a.rates)) z = zero(log_odds(a.rates, i, base + c), size * a.rates.unit * log1pf(rate / size));
       add_scaled(sums, times * z.counted * size / (rate + size), row);
       if (a.slopes) {
-        const float t = rate / size, ratio = t / (1.0f + t), first = zero_slope(t), open = times * z.counted * z.lost;
-        slopes[0] += times * z.counted * first;
-        slopes[1] += times * z.counted * (first + ratio * ratio);
-        slopes[2] += times * z.lost;
-        slopes[3] += open;
-        slopes[4] += open * first;
-        slopes[5] += open * first * first;
-        slopes[6] += times;
+        const double t = (double)rate / size, ratio = t / (1.0 + t), first = zero_slope(t);
+        const double kept = (double)times * z.counted, gone = (double)times * z.lost, open = kept * z.lost;
+        slope += kept * first;
+        curvature += kept * (first + ratio * ratio);
+        lost += gone;
+        unsure += open;
+        mixed += open * first;
+        square += open * first * first;
+        all += times;
       }
     }
-    slope += slopes[0];
-    curvature += slopes[1];
-    lost += slopes[2];
-    unsure += slopes[3];
-    mixed += slopes[4];
-    square += slopes[5];
-    all += slopes[6];
   }
   if (mine >= a.features) return;
   float *shares = a.shares + ((size_t)part * a.all + i) * a.stride + at.first;
@@ -249,7 +241,7 @@ KERNEL(NAMED(feature_zeros), Zeros) {
 }
 
 KERNEL(NAMED(feature_sums_nb), FeatureSums) {
-  __shared__ float warps[WARPS][MOST_FACTORS];
+  alignas(16) __shared__ float warps[WARPS][MOST_FACTORS];
   const Lane at = stand(a.lanes);
   const u32 i = blockIdx.x, part = blockIdx.y;
   const Range entries = part_of(a, i, part);

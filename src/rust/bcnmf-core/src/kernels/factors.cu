@@ -82,7 +82,7 @@ static __device__ __forceinline__ double residual_squares(const CellStep &a, con
 }
 
 KERNEL(NAMED(cell_step_mse), CellStep) {
-  __shared__ float room[WARPS][2][MOST_FACTORS];
+  alignas(16) __shared__ float room[WARPS][2][MOST_FACTORS];
   const Lane at = stand(a.lanes);
   Measured measured = {0.0, 0.0};
   float *wx_room = room[at.warp][0], *h_room = room[at.warp][1];
@@ -197,7 +197,7 @@ KERNEL(NAMED(cell_step_mse), CellStep) {
 }
 
 template <bool IS_POISSON> static __device__ __forceinline__ void feature_sums(const FeatureSums &a) {
-  __shared__ float warps[WARPS][MOST_FACTORS];
+  alignas(16) __shared__ float warps[WARPS][MOST_FACTORS];
   const Lane at = stand(a.lanes);
   const u32 i = blockIdx.x, part = blockIdx.y;
   const Range entries = part_of(a, i, part);

@@ -34,13 +34,7 @@ static __device__ __forceinline__ float log_odds(const Rates &a, u32 feature, u3
   return a.feature_odds ? a.feature_odds[feature] : a.cell_odds[cell];
 }
 
-// t/(1 + t) − log(1 + t), by its series where rounding would leave little of the difference.
-static __device__ __forceinline__ float zero_slope(float t) {
-  if (t >= 0.25f) return t / (1.0f + t) - log1pf(t);
-  float series = 0.0f;
-#pragma unroll
-  for (int n = 13; n >= 2; n--) series = (n % 2 ? 1.0f : -1.0f) * (n - 1) / n + t * series;
-  return t * t * series;
-}
+// t/(1 + t) − log(1 + t). In double, as next to Poisson counts first and second derivatives cancel but for a millionth.
+static __device__ __forceinline__ double zero_slope(double t) { return t / (1.0 + t) - log1p(t); }
 
 #endif

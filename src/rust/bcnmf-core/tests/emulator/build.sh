@@ -74,7 +74,7 @@ for source in "$kernels"/*.cu; do
     name=$(basename "$source" .cu)
     case $name in
         factors | dispersed)
-            for width in 8 12 20 32; do
+            for width in 12 20 32; do
                 kernels "${name}_$width" "$source" -DKP="$width"
             done
             ;;

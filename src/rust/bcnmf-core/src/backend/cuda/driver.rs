@@ -40,6 +40,16 @@ pub struct DeviceInfo {
     pub driver: (i32, i32),
 }
 
+impl DeviceInfo {
+    /// What is said of a GPU that the kernels are not made for.
+    pub fn too_old(&self) -> Option<String> {
+        let ((major, minor), (least, _)) = (self.capability, LEAST_CAPABILITY);
+        (self.capability < LEAST_CAPABILITY).then(|| {
+            format!("has compute capability {major}.{minor}; {least}.0 (Volta, 2017) is the least")
+        })
+    }
+}
+
 /// The least that the PTX is made for.
 const LEAST_CAPABILITY: (i32, i32) = (7, 0);
 
@@ -149,12 +159,8 @@ impl Gpu {
                 ordinal + 1
             )));
         };
-        if info.capability < LEAST_CAPABILITY {
-            let ((major, minor), (least, _)) = (info.capability, LEAST_CAPABILITY);
-            return Err(refused(format!(
-                "{} has compute capability {major}.{minor}; {least}.0 is the least (Volta, 2017)",
-                info.name
-            )));
+        if let Some(why) = info.too_old() {
+            return Err(refused(format!("{} {why}", info.name)));
         }
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         let known = open.len();
@@ -192,7 +198,7 @@ impl Gpu {
             None => {
                 let loaded = self
                     .context
-                    .load_module(Ptx::from_src(module.ptx))
+                    .load_module(Ptx::from_src(module.ptx()))
                     .map_err(failed)?;
                 modules.insert(module.name, loaded.clone());
                 loaded
