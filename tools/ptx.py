@@ -5,7 +5,7 @@ tools/ptx.sh brings the tools and calls this:
   check  fails when a committed file is not what its source makes, when it says where it was
          made, or when ptxas refuses it or warns for an architecture we mean to run on
 
-factors.cu and dispersed.cu are compiled once for each length of a row of factors, the others once.
+factors.cu, dense.cu and dispersed.cu are compiled once for each length of a row of factors, the others once.
 """
 
 import argparse
@@ -23,7 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Folders of sources, each with a folder ptx.
 FOLDERS = [ROOT / "src/rust/bcnmf-core/src/kernels", ROOT / "bench/gpu"]
 WIDTHS = ("KP", (12, 20, 32))
-VARIANTS = {"factors": WIDTHS, "dispersed": WIDTHS}
+VARIANTS = {"factors": WIDTHS, "dense": WIDTHS, "dispersed": WIDTHS}
 
 # What drivers from 525.60 on and GPUs from Volta on read; the first is NVRTC 12.0's.
 ISA, TARGET = "8.0", "sm_70"

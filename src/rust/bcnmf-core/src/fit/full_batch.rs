@@ -6,7 +6,7 @@ use super::dropout::Odds;
 use super::mini_batch::{MiniBatch, SETTLE};
 use super::params::{Update, within};
 use super::problem::rescale_cells;
-use super::revive::{is_time, revive};
+use super::revive::{is_time, look, revive};
 use super::start::{drop_empty_features, level_cells, most};
 use super::w_step::{WControl, w_step};
 use super::yardstick::Yardstick;
@@ -14,6 +14,7 @@ use super::{
     Factors, FitParams, HeldOut, Penalty, Per, Problem, Record, Scaling, Start,
     correlation_distance,
 };
+use crate::backend::cuda::Data;
 use crate::backend::{Backend, Job, Pass, Set, Sums, Threads, in_range, scale_factors};
 use crate::loss::mse::Mse;
 use crate::loss::{Basis, Control, Loss, LossKind, SLACK, mixture, with_loss};
@@ -133,6 +134,17 @@ impl<'a, T: Real> FullBatch<'a, T> {
     /// # Errors
     /// Parameters or starting values out of range.
     pub fn new(problem: Arc<Problem<'a>>, params: FitParams, start: &Start) -> Result<Self> {
+        let device = problem.device.clone();
+        Self::on(device.as_ref(), problem, params, start)
+    }
+
+    /// The same on this device, or on CPU threads wherever the data are.
+    pub(super) fn on(
+        device: Option<&Arc<Data>>,
+        problem: Arc<Problem<'a>>,
+        params: FitParams,
+        start: &Start,
+    ) -> Result<Self> {
         params.check(&problem)?;
         let (unit, guard, floor) = match params.scaling {
             Scaling::Normalised => (problem.unit(), T::TINY.wide(), T::FLOOR.wide()),
@@ -215,7 +227,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             l2: penalty.l2,
             ..w_control
         };
-        let cells: Box<dyn Backend<T> + 'a> = match &problem.device {
+        let cells: Box<dyn Backend<T> + 'a> = match device {
             Some(device) => T::on_device(device, &problem, &params, working.h)?,
             None => {
                 let pass = Self::pass(&problem, &params, phase);
@@ -609,9 +621,14 @@ impl<'a, T: Real> FullBatch<'a, T> {
     fn revive(&mut self) -> Result<()> {
         let all = 3 * self.params.k;
         let time = is_time(&self.params, self.history.len(), self.converged);
-        if self.fresh && time && self.revived < all {
+        if !self.fresh || !time || self.revived >= all {
+            return Ok(());
+        }
+        // On a device they are only looked at, unless there is something to do.
+        let found = look(&self.w, &self.cells.coefficients()?[0], &self.params);
+        if !found.is_empty() {
             let (w, h) = (&mut self.w, &mut self.cells.host()?.now);
-            let revived = revive(&self.problem, &self.params, self.unit, w, h);
+            let revived = revive(&self.problem, &self.params, self.unit, found, w, h);
             self.converged &= revived == 0;
             self.revived += revived;
         }

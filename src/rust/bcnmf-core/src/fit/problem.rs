@@ -142,7 +142,7 @@ impl<'a> Problem<'a> {
     ) -> Result<Self> {
         cuda::check(&self, params)?;
         let most = most.unwrap_or(usize::MAX);
-        let data = cuda::Data::new(device, &self, params.k, most)?;
+        let data = cuda::Data::new(device, &self, params, most)?;
         let device = Some(Arc::new(data));
         Ok(Problem { device, ..self })
     }

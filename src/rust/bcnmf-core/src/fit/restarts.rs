@@ -101,7 +101,9 @@ impl<'a, T: Real> Restarts<'a, T> {
         let mut lanes = Vec::new();
         // The last first: a bad one is found before any work, and the first ones are kept.
         for (start, from) in starts.iter().enumerate().rev() {
-            let fit = FullBatch::new(problem.clone(), params.clone(), from)?;
+            // Those that begin later are only checked: that takes no device.
+            let device = problem.device.as_ref().filter(|_| start < most);
+            let fit = FullBatch::on(device, problem.clone(), params.clone(), from)?;
             if start < most {
                 lanes.push(Lane {
                     work: Some(Work { start, fit }),

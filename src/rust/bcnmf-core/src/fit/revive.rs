@@ -43,6 +43,11 @@ pub struct Degenerate {
 }
 
 impl Degenerate {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.dead.is_empty() && self.duplicates.is_empty()
+    }
+
     /// Looks at the Gram matrix of W, the factors' totals in the target, and which of them are target-only.
     pub fn find(gram: &[f64], totals: &[f64], target_only: &[bool]) -> Self {
         let k = totals.len();
@@ -79,20 +84,17 @@ pub(crate) fn is_time(params: &FitParams, sweeps: usize, converged: bool) -> boo
         && 2 * sweeps <= params.maxit
 }
 
-/// Starts dead and duplicate factors anew and says how many. The same for any number of threads.
+/// Starts these dead and duplicate factors anew and says how many. The same for any number of threads.
 pub(crate) fn revive<T: Real>(
     problem: &Problem<'_>,
     params: &FitParams,
     unit: f64,
+    found: Degenerate,
     w: &mut [T],
     h: &mut [Vec<T>; 2],
 ) -> usize {
-    let (k, stored) = (params.k, padded::<T>(params.k));
-    let found = look(w, &h[0], params);
+    let stored = padded::<T>(params.k);
     let wanted = found.dead.len() + found.duplicates.len();
-    if wanted == 0 {
-        return 0;
-    }
     let seeds = Residuals::of(problem, unit, w, &h[0], stored, wanted).seeds(wanted);
     let revived = seeds.len();
     let total = problem.target_summary.sum;
@@ -107,7 +109,7 @@ pub(crate) fn revive<T: Real>(
             row[f] = T::of((1.0 - PROFILE) * seed[i] + PROFILE * share);
         }
         // The last k_target factors do not exist for the background.
-        let available = [true, f < k - params.k_target];
+        let available = [true, f < params.k - params.k_target];
         for ((h, sums), available) in h.iter_mut().zip(problem.cell_sums()).zip(available) {
             for (cell, sum) in h.chunks_exact_mut(stored).zip(sums) {
                 if let Some(twin) = twin {
@@ -122,7 +124,8 @@ pub(crate) fn revive<T: Real>(
     revived
 }
 
-fn look<T: Real>(w: &[T], h: &[T], params: &FitParams) -> Degenerate {
+/// Looks for such factors in loadings and the target's coefficients.
+pub(crate) fn look<T: Real>(w: &[T], h: &[T], params: &FitParams) -> Degenerate {
     let (k, stored) = (params.k, padded::<T>(params.k));
     let mut gram = vec![0.0; k * k];
     for row in w.chunks_exact(stored) {

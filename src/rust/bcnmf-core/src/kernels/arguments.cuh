@@ -31,6 +31,9 @@ struct Rates {
 struct CellStep {
   struct Entries cells;
   struct Rates rates;
+  const float *dense;  // cells × features, where data are not compressed; else null
+  const float *pull;   // cells × stride, squared errors of such data: Wᵀx …
+  const double *squares; // … and xᵀx
   const float *w;      // features × stride
   const float *h;      // cells × stride
   float *h_next;
@@ -64,6 +67,7 @@ struct CellStep {
 struct FeatureSums {
   struct Entries features; // by feature: cells of the chunk
   struct Rates rates;
+  const float *dense; // cells × features, where data are not compressed; else null
   const float *w;
   const float *h;
   float *numerator;   // parts × features × stride, added to
@@ -71,6 +75,7 @@ struct FeatureSums {
   double *slopes;     // parts × features × 6, for derivatives by size and odds, added to
                       // (first and second by size, then what `WStats::dropout` has)
   u32 count;          // features
+  u32 cells;
   u32 stride;
   u32 lanes;
   u32 parts;

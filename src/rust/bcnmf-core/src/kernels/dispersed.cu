@@ -44,10 +44,9 @@ KERNEL(NAMED(cell_step_nb), CellStep) {
     clear(push);
 #pragma unroll 1
     for (u32 base = start; base < end; base += at.groups) {
-      const u32 e = base + at.group;
-      const bool in = e < end;
-      const u32 i = in ? a.cells.index[e] : 0;
-      const float x = in ? a.cells.value[e] : 0.0f, times = count(a.rates.feature_weight, i), size = a.rates.size[i];
+      const u32 e = base + at.group, there = min(e, end - 1), i = a.cells.index[there];
+      const float x = e < end ? a.cells.value[there] : 0.0f;
+      const float times = count(a.rates.feature_weight, i), size = a.rates.size[i];
       float row[KP];
       load(row, a.w + (size_t)i * a.stride + at.first);
       const float rate = dot(row, h, at.lanes) + ambient_rate(a.rates, i, j);
@@ -101,14 +100,6 @@ KERNEL(NAMED(cell_step_nb), CellStep) {
   if (a.measures) add_measured(a.sums, measured, at);
 }
 
-// Others that are looked at together.
-#define TILE 32
-
-// Copies rows of vectors to shared memory.
-static __device__ __forceinline__ void share_rows(float *to, const float *from, u32 rows, u32 stride) {
-  for (u32 f = threadIdx.x; f < rows * stride; f += THREADS) to[f] = from[f];
-}
-
 // For H steps: neighbouring threads have a cell, and a block's threads look at the same features.
 KERNEL(NAMED(cell_zeros), Zeros) {
   alignas(16) __shared__ float rows[TILE * MOST_FACTORS];
@@ -122,12 +113,7 @@ KERNEL(NAMED(cell_zeros), Zeros) {
   Measured measured = {0.0, 0.0};
   for (u32 first = blockIdx.x * abreast; first < a.cells; first += gridDim.x * abreast) {
     const u32 mine = first + threadIdx.x / a.lanes, j = min(mine, a.cells - 1);
-    __syncthreads();
-    if (threadIdx.x == 0) any = 0;
-    __syncthreads();
-    if (!a.moves || a.moves[j]) any = 1;
-    __syncthreads();
-    if (!any) continue;
+    if (!any_of_block(!a.moves || a.moves[j], &any)) continue;
     float h[KP], sums[KP], divergence = 0.0f, lost = 0.0f;
     load(h, a.h + (size_t)j * a.stride + at.first);
     clear(sums);
@@ -253,10 +239,8 @@ KERNEL(NAMED(feature_sums_nb), FeatureSums) {
   clear(push);
 #pragma unroll 1
   for (u32 base = entries.from; base < entries.to; base += WARPS * at.groups) {
-    const u32 e = base + at.warp * at.groups + at.group;
-    const bool in = e < entries.to;
-    const u32 j = in ? a.features.index[e] : 0;
-    const float x = in ? a.features.value[e] : 0.0f, times = count(a.rates.cell_weight, j);
+    const u32 e = base + at.warp * at.groups + at.group, there = min(e, entries.to - 1), j = a.features.index[there];
+    const float x = e < entries.to ? a.features.value[there] : 0.0f, times = count(a.rates.cell_weight, j);
     float row[KP];
     load(row, a.h + (size_t)j * a.stride + at.first);
     const float rate = dot(w, row, at.lanes) + ambient_rate(a.rates, i, j);

@@ -13,17 +13,19 @@ KERNEL(NAMED(cell_step_poisson), CellStep) {
       const bool measures = a.measures && step == 0;
       float pull[KP], logs = 0.0f;
       clear(pull);
-#pragma unroll 2
-      for (u32 base = start; base < end; base += at.groups) {
-        const u32 e = base + at.group;
-        const bool in = e < end;
-        const u32 i = in ? a.cells.index[e] : 0;
-        const float x = in ? a.cells.value[e] : 0.0f, times = count(a.rates.feature_weight, i);
-        float row[KP];
-        load(row, a.w + (size_t)i * a.stride + at.first);
-        const float r = ratio(x, dot(row, h, at.lanes) + ambient_rate(a.rates, i, j), a.rates.guard);
-        if (measures) logs = fmaf(times, deviance(x, r), logs);
-        add_scaled(pull, times * r, row);
+#pragma unroll 1
+      for (u32 base = start; base < end; base += FEW * at.groups) {
+        Few few;
+        fetch(few, a.cells, base + at.group, at.groups, end, a.w, a.stride, at.first);
+        take_rates(few, h, at.lanes);
+#pragma unroll
+        for (u32 n = 0; n < FEW; n++) {
+          const u32 i = few.index[n];
+          const float x = few.value[n], times = count(a.rates.feature_weight, i);
+          const float r = ratio(x, few.rate[n] + ambient_rate(a.rates, i, j), a.rates.guard);
+          if (measures) logs = fmaf(times, deviance(x, r), logs);
+          add_scaled(pull, times * r, few.row[n]);
+        }
       }
       over_groups(pull, at.lanes);
       float push[KP];
@@ -59,15 +61,16 @@ static __device__ __forceinline__ float above_rounding(float value, float old) {
 }
 
 // ‖x − W h‖² entry by entry, for cells that are fitted almost exactly.
-static __device__ __forceinline__ double residual_squares(const CellStep &a, const Lane &at, const float *h, u32 start, u32 end) {
+static __device__ __forceinline__ double residual_squares(const CellStep &a, const Lane &at, const float *h, u32 j) {
+  const u32 start = a.dense ? 0 : a.cells.start[j], end = a.dense ? 0 : a.cells.start[j + 1];
   double sum = 0.0;
 #pragma unroll 1
   for (u32 base = 0; base < a.features; base += at.groups) {
     const u32 i = min(base + at.group, a.features - 1);
     float row[KP];
     load(row, a.w + (size_t)i * a.stride + at.first);
-    const double fit = dot(row, h, at.lanes);
-    if (base + at.group < a.features) sum += count(a.rates.feature_weight, i) * fit * fit;
+    const double x = a.dense ? a.dense[(size_t)j * a.features + i] : 0.0f, error = x - dot(row, h, at.lanes);
+    if (base + at.group < a.features) sum += count(a.rates.feature_weight, i) * error * error;
   }
 #pragma unroll 1
   for (u32 base = start; base < end; base += at.groups) {
@@ -75,7 +78,7 @@ static __device__ __forceinline__ double residual_squares(const CellStep &a, con
     float row[KP];
     load(row, a.w + (size_t)i * a.stride + at.first);
     const double fit = dot(row, h, at.lanes), error = a.cells.value[e] - fit;
-    // The same fit as above, so that what was added there goes to the last digit.
+    // The same fit as above, so that what was added there for a zero goes to the last digit.
     if (base + at.group < end) sum += count(a.rates.feature_weight, i) * (error * error - fit * fit);
   }
   return over_warp(sum) / at.lanes;
@@ -87,21 +90,31 @@ KERNEL(NAMED(cell_step_mse), CellStep) {
   Measured measured = {0.0, 0.0};
   float *wx_room = room[at.warp][0], *h_room = room[at.warp][1];
   for (u32 j = blockIdx.x * WARPS + at.warp; j < a.count; j += gridDim.x * WARPS) {
-    const u32 start = a.cells.start[j], end = a.cells.start[j + 1];
     const float down = count(a.down, j), l1 = a.l1 * down, l2 = a.l2 * down * down;
-    float own[KP], pull[KP], squares = 0.0f;
+    float own[KP], pull[KP];
+    double squares;
     load(own, a.h + (size_t)j * a.stride + at.first);
-    clear(pull);
-#pragma unroll 2
-    for (u32 e = start + at.group; e < end; e += at.groups) {
-      const u32 i = a.cells.index[e];
-      const float x = a.cells.value[e], weighted = count(a.rates.feature_weight, i) * x;
-      float row[KP];
-      load(row, a.w + (size_t)i * a.stride + at.first);
-      add_scaled(pull, weighted, row);
-      squares = fmaf(weighted, x, squares);
+    if (a.dense) {
+      load(pull, a.pull + (size_t)j * a.stride + at.first);
+      squares = a.squares[j];
+    } else {
+      const u32 start = a.cells.start[j], end = a.cells.start[j + 1];
+      float sum = 0.0f;
+      clear(pull);
+#pragma unroll 1
+      for (u32 base = start; base < end; base += FEW * at.groups) {
+        Few few;
+        fetch(few, a.cells, base + at.group, at.groups, end, a.w, a.stride, at.first);
+#pragma unroll
+        for (u32 n = 0; n < FEW; n++) {
+          const float x = few.value[n], weighted = count(a.rates.feature_weight, few.index[n]) * x;
+          add_scaled(pull, weighted, few.row[n]);
+          sum = fmaf(weighted, x, sum);
+        }
+      }
+      over_groups(pull, at.lanes);
+      squares = over_warp((double)sum) / at.lanes;
     }
-    over_groups(pull, at.lanes);
     // Now all lanes are done with what the last cell has left there.
     __syncwarp();
     if (at.group == 0) {
@@ -134,10 +147,9 @@ KERNEL(NAMED(cell_step_mse), CellStep) {
         product += (double)wx[s] * h[s];
         cost += (l1 + 0.5 * l2 * h[s]) * h[s];
       }
-      const double all = over_warp((double)squares) / at.lanes;
-      double errors = all - 2.0 * over_warp(product) + over_warp(fit);
+      double errors = squares - 2.0 * over_warp(product) + over_warp(fit);
       // Subtraction has lost half of the digits: look at the residuals themselves.
-      if (errors < all * ROUNDING) errors = residual_squares(a, at, own, start, end);
+      if (errors < squares * ROUNDING) errors = residual_squares(a, at, own, j);
       const double times = count(a.rates.cell_weight, j);
       measured.divergence += times * not_negative(errors);
       measured.penalty += times * over_warp(cost);
@@ -205,16 +217,18 @@ template <bool IS_POISSON> static __device__ __forceinline__ void feature_sums(c
   float w[KP], sums[KP];
   load(w, a.w + (size_t)i * a.stride + at.first);
   clear(sums);
-#pragma unroll 2
-  for (u32 base = entries.from; base < entries.to; base += WARPS * at.groups) {
-    const u32 e = base + at.warp * at.groups + at.group;
-    const bool in = e < entries.to;
-    const u32 j = in ? a.features.index[e] : 0;
-    float x = in ? a.features.value[e] : 0.0f;
-    float row[KP];
-    load(row, a.h + (size_t)j * a.stride + at.first);
-    if (IS_POISSON) x = ratio(x, dot(w, row, at.lanes) + ambient_rate(a.rates, i, j), a.rates.guard);
-    add_scaled(sums, x * count(a.rates.cell_weight, j), row);
+#pragma unroll 1
+  for (u32 base = entries.from; base < entries.to; base += FEW * WARPS * at.groups) {
+    Few few;
+    fetch(few, a.features, base + at.warp * at.groups + at.group, WARPS * at.groups, entries.to, a.h, a.stride, at.first);
+    if (IS_POISSON) take_rates(few, w, at.lanes);
+#pragma unroll
+    for (u32 n = 0; n < FEW; n++) {
+      const u32 j = few.index[n];
+      float x = few.value[n];
+      if (IS_POISSON) x = ratio(x, few.rate[n] + ambient_rate(a.rates, i, j), a.rates.guard);
+      add_scaled(sums, x * count(a.rates.cell_weight, j), few.row[n]);
+    }
   }
   over_groups(sums, at.lanes);
   add_block(a.numerator + ((size_t)part * a.count + i) * a.stride, sums, warps, a.stride, at);

@@ -20,6 +20,7 @@
 
 // What a count costs where the fitted rate is zero, instead of infinity.
 #define IMPOSSIBLE 708.0f
+#define LARGEST 3.4028235e38f
 // The least positive coefficient.
 #define FLOOR 1e-18f
 // The square root of what single precision rounds by.
@@ -104,7 +105,7 @@ static __device__ __forceinline__ float ratio(float x, float rate, float guard) 
 
 // x log(ratio) − x
 static __device__ __forceinline__ float deviance(float x, float ratio) {
-  return x > 0.0f ? x * ((ratio > 0.0f ? logf(ratio) : IMPOSSIBLE) - 1.0f) : 0.0f;
+  return x > 0.0f ? x * ((ratio > 0.0f ? logf(fminf(ratio, LARGEST)) : IMPOSSIBLE) - 1.0f) : 0.0f;
 }
 
 // Keeps a positive value above the floor while something pulls it up.
@@ -117,6 +118,68 @@ static __device__ __forceinline__ float poisson_step(float old, float pull, floa
   const float a = old * pull;
   const float value = l2 > 0.0f ? 2.0f * a / (push + sqrtf(push * push + 4.0f * l2 * a)) : a / push;
   return floored(value, old, pull, floor);
+}
+
+// ---- Entries
+
+// How many a group of lanes has at a time, so that the others' vectors of one are on their way while another's are waited for.
+#define FEW (KP > 20 ? 1 : 2)
+
+struct Few {
+  u32 index[FEW];
+  float value[FEW];
+  float row[FEW][KP];
+  float rate[FEW];
+};
+
+// Those from `from` on, `step` apart, and the vectors of their others; beyond `to` there are zeros. Entries are read once, and are not to drive
+// vectors out of the caches.
+static __device__ __forceinline__ void fetch(Few &few, const Entries &entries, u32 from, u32 step, u32 to, const float *others, u32 stride, u32 first) {
+#pragma unroll
+  for (u32 n = 0; n < FEW; n++) {
+    const u32 e = from + n * step, there = min(e, to - 1);
+    few.index[n] = __ldcs(entries.index + there);
+    few.value[n] = e < to ? __ldcs(entries.value + there) : 0.0f;
+  }
+#pragma unroll
+  for (u32 n = 0; n < FEW; n++) load(few.row[n], others + (size_t)few.index[n] * stride + first);
+}
+
+// What the factors say of their rates.
+static __device__ __forceinline__ void take_rates(Few &few, const float *v, u32 lanes) {
+#pragma unroll
+  for (u32 n = 0; n < FEW; n++) {
+    // Several sums, as each product waits for the one before it in a sum.
+    float sums[4] = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+    for (u32 f = 0; f < KP; f++) sums[f % 4] = fmaf(v[f], few.row[n][f], sums[f % 4]);
+    few.rate[n] = (sums[0] + sums[1]) + (sums[2] + sums[3]);
+  }
+  if (lanes > 1) {
+#pragma unroll
+    for (u32 n = 0; n < FEW; n++) few.rate[n] = over_lanes(few.rate[n], lanes);
+  }
+}
+
+// ---- Tiles: neighbouring threads have an item, and a block's threads look at the same others
+
+// Others that are looked at together.
+#define TILE 32
+
+// Copies rows of vectors to shared memory.
+static __device__ __forceinline__ void share_rows(float *to, const float *from, u32 rows, u32 stride) {
+  for (u32 f = threadIdx.x; f < rows * stride; f += THREADS) to[f] = from[f];
+}
+
+// Whether something holds for any thread of a block, for all of them.
+static __device__ __forceinline__ bool any_of_block(bool holds, u32 *room) {
+  // What was here before was read.
+  __syncthreads();
+  if (threadIdx.x == 0) *room = 0;
+  __syncthreads();
+  if (holds) *room = 1;
+  __syncthreads();
+  return *room;
 }
 
 // ---- What H steps measure

@@ -73,7 +73,7 @@ kernels() {
 for source in "$kernels"/*.cu; do
     name=$(basename "$source" .cu)
     case $name in
-        factors | dispersed)
+        factors | dense | dispersed)
             for width in 12 20 32; do
                 kernels "${name}_$width" "$source" -DKP="$width"
             done

@@ -130,6 +130,7 @@ inline float __int_as_float(int a) { return emulated::bits_as<float>(a); }
 inline int __float_as_int(float a) { return emulated::bits_as<int>(a); }
 
 template <class T> inline T __ldg(const T *address) { return *address; }
+template <class T> inline T __ldcs(const T *address) { return *address; }
 
 // A thread is only ever interrupted at a barrier or at a warp's operation, never in between.
 inline int atomicAdd(int *address, int value) {

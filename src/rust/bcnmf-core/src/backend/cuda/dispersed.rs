@@ -58,8 +58,8 @@ struct OfSet {
     slopes: Buffer<f64>,
 }
 
-/// Parts of the cells for zeros in W steps.
-fn parts_of_cells(layout: Layout, features: usize) -> usize {
+/// Parts of the cells that blocks of W steps look at, in which neighbouring threads share a feature.
+pub fn parts_of_cells(layout: Layout, features: usize) -> usize {
     let blocks = features.div_ceil(abreast(layout));
     (1024 / blocks.max(1)).clamp(1, MOST_PARTS[1])
 }
@@ -70,8 +70,14 @@ fn parts_of_features(layout: Layout, cells: usize) -> usize {
     (512 / blocks.max(1)).clamp(1, MOST_PARTS[0])
 }
 
+/// Vectors of cells that zeros have for H steps on at most so many cells: in each part one.
+pub fn most_shares(layout: Layout, cells: usize) -> usize {
+    // Where there are several parts they are of about as many cells together.
+    (parts_of_features(layout, cells) * cells).max(cells.min(512 * abreast(layout)))
+}
+
 /// Items of a block in which neighbouring threads share one.
-fn abreast(layout: Layout) -> usize {
+pub fn abreast(layout: Layout) -> usize {
     FACTOR_THREADS as usize / layout.lanes
 }
 

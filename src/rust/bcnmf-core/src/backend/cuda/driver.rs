@@ -185,9 +185,24 @@ impl Gpu {
         &self.info
     }
 
-    /// Free memory, bytes.
+    /// Free memory, bytes, after what was given back has been.
     pub(super) fn free(&self) -> Result<usize> {
+        self.context.synchronize().map_err(failed)?;
+        if self.context.has_async_alloc() {
+            // SAFETY: the pool is the device's own, and gives back only what nobody holds.
+            unsafe {
+                let pool = device::get_default_mem_pool(self.context.cu_device());
+                pool.and_then(|pool| result::mem_pool::trim_to(pool, 0))
+                    .map_err(failed)?;
+            }
+        }
         Ok(self.context.mem_get_info().map_err(failed)?.0)
+    }
+
+    /// Makes it the one that this thread's calls are for.
+    pub(super) fn bind(&self) {
+        // The next call that matters tells what is wrong.
+        let _ = self.context.bind_to_thread();
     }
 
     /// A kernel of a module, which is compiled when it is used for the first time.
@@ -291,7 +306,7 @@ impl Queue {
             Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => Err(Error::DeviceMemory {
                 what,
                 needed: len * size_of::<T>(),
-                free: self.gpu.free().unwrap_or(0),
+                free: self.gpu.context.mem_get_info().map_or(0, |(free, _)| free),
             }),
             Err(other) => Err(failed(other)),
         }
@@ -322,13 +337,18 @@ impl Queue {
 
     /// Copies to the first places of a buffer. The values may be changed at once.
     pub fn write<T: DeviceRepr>(&self, values: &[T], to: &mut Buffer<T>) -> Result<()> {
+        self.copy(values, to)?;
+        // Whether the driver still reads the values is not said for all machines.
+        self.wait()
+    }
+
+    fn copy<T: DeviceRepr>(&self, values: &[T], to: &mut Buffer<T>) -> Result<()> {
         assert!(values.len() <= to.len);
         if values.is_empty() {
             return Ok(());
         }
-        self.stream
-            .memcpy_htod(values, &mut to.slice)
-            .map_err(failed)
+        let copied = self.stream.memcpy_htod(values, &mut to.slice);
+        copied.map_err(failed)
     }
 
     /// The same of the first of pinned values, which must stay as they are until the queue has come there.
@@ -338,16 +358,26 @@ impl Queue {
         count: usize,
         to: &mut Buffer<T>,
     ) -> Result<()> {
-        self.write(&values.values()?[..count], to)
+        self.copy(&values.values()?[..count], to)
     }
 
-    /// All that was asked for, after it was done.
+    /// All values, after what was asked for was done.
     pub fn read<T: DeviceRepr + Clone + Default>(&self, from: &Buffer<T>) -> Result<Vec<T>> {
-        let mut values = vec![T::default(); from.len.max(1)];
-        let copied = self.stream.memcpy_dtoh(&from.slice, &mut values);
-        copied.map_err(failed)?;
+        self.read_first(from, from.len)
+    }
+
+    /// The first of them.
+    pub fn read_first<T: DeviceRepr + Clone + Default>(
+        &self,
+        from: &Buffer<T>,
+        count: usize,
+    ) -> Result<Vec<T>> {
+        let mut values = vec![T::default(); count];
+        if count > 0 {
+            let copied = (self.stream).memcpy_dtoh(&from.slice.slice(..count), &mut values);
+            copied.map_err(failed)?;
+        }
         self.wait()?;
-        values.truncate(from.len);
         Ok(values)
     }
 

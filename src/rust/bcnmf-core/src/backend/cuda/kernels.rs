@@ -41,6 +41,9 @@ arguments! {
     CellStep {
         cells: Entries,
         rates: Rates,
+        dense: Address,
+        pull: Address,
+        squares: Address,
         w: Address,
         h: Address,
         h_next: Address,
@@ -73,12 +76,14 @@ arguments! {
     FeatureSums {
         features: Entries,
         rates: Rates,
+        dense: Address,
         w: Address,
         h: Address,
         numerator: Address,
         own: Address,
         slopes: Address,
         count: u32,
+        cells: u32,
         stride: u32,
         lanes: u32,
         parts: u32,
@@ -184,6 +189,7 @@ pub const SIZES: Module = module!("sizes");
 struct Width {
     held: usize,
     factors: Module,
+    dense: Module,
     dispersed: Module,
 }
 
@@ -191,6 +197,7 @@ macro_rules! widths {
     ($($held:literal)*) => {[$(Width {
         held: $held,
         factors: module!("factors_", $held),
+        dense: module!("dense_", $held),
         dispersed: module!("dispersed_", $held),
     },)*]};
 }
@@ -229,6 +236,11 @@ impl Layout {
         (self.width.factors, format!("{kernel}_{}", self.width.held))
     }
 
+    /// The same for data that are not compressed.
+    pub fn dense(&self, kernel: &str) -> (Module, String) {
+        (self.width.dense, format!("{kernel}_{}", self.width.held))
+    }
+
     /// A kernel of this width for counts with sizes.
     pub fn dispersed(&self, kernel: &str) -> (Module, String) {
         (
@@ -264,7 +276,7 @@ mod tests {
         for k in 1..=super::super::MOST_FACTORS {
             let layout = Layout::new(k);
             assert!(layout.stride() >= k && layout.stride() <= super::super::MOST_FACTORS);
-            assert!(k < 9 || layout.stride() <= k + k.div_ceil(2) + 2, "{k}");
+            assert!(k < 9 || 5 * layout.stride() <= 8 * k, "{k}");
         }
         for (k, held, lanes) in [(20, 20, 1), (24, 12, 2), (64, 32, 2), (100, 32, 4)] {
             let layout = Layout::new(k);
@@ -293,6 +305,16 @@ mod tests {
                 (layout.factors("feature_sums_mse"), size_of::<FeatureSums>()),
                 (
                     layout.factors("feature_sums_poisson"),
+                    size_of::<FeatureSums>(),
+                ),
+                (layout.dense("cell_pull_mse"), size_of::<CellStep>()),
+                (
+                    layout.dense("cell_step_dense_poisson"),
+                    size_of::<CellStep>(),
+                ),
+                (layout.dense("feature_tiles_mse"), size_of::<FeatureSums>()),
+                (
+                    layout.dense("feature_tiles_poisson"),
                     size_of::<FeatureSums>(),
                 ),
                 (layout.dispersed("cell_step_nb"), size_of::<CellStep>()),

@@ -3,11 +3,11 @@
 use super::check;
 use super::chunk::{Chunk, Staging, Transposer};
 use super::data::Data;
-use super::dispersed::{Dispersed, SLOPES, own_parts};
+use super::dispersed::{Dispersed, SLOPES, abreast, own_parts, parts_of_cells};
 use super::driver::{Buffer, Kernel, Queue, wait_for};
 use super::kernels::{
     Address, Arguments, COMMON, COMMON_THREADS, CellStep, FACTOR_THREADS, FeatureSums, Layout,
-    Rates, Scale, SumParts, Totals,
+    Module, Rates, Scale, SumParts, Totals,
 };
 use crate::backend::{Backend, Coefficients, Job, Set, Sums};
 use crate::loss::LossKind;
@@ -21,14 +21,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Blocks of a pass over cells: a fixed number, so that sums are the same on all devices.
-pub const MEASURING: usize = 1024;
+pub const MEASURING: usize = 4096;
 
-/// Blocks that add up denominators.
-const ADDING: usize = 64;
+/// Blocks that add up denominators: sums of coefficients, and Gram matrices, which take more room.
+const ADDING: [usize; 2] = [256, 64];
 
 /// Parts of a feature's entries that are added up by blocks of their own: few features alone would not keep a device busy.
 pub fn parts_of(features: usize) -> usize {
-    (1024 / features.max(1)).clamp(1, 32)
+    (8192 / features.max(1)).clamp(1, 32)
 }
 
 /// The coefficients of a fit's cells, and passes over the data of a device.
@@ -53,7 +53,15 @@ pub(crate) struct Cells {
     /// Whether the new coefficients were looked at.
     looked: bool,
     sides: [Side; 2],
+    /// Room for sums of parts.
+    float_sums: Buffer<f32>,
+    double_sums: Buffer<f64>,
     dispersed: Option<Dispersed>,
+    /// Wᵀx and xᵀx of a chunk's cells, where they come first.
+    pulls: Option<(Buffer<f32>, Buffer<f64>)>,
+    /// Parts of numerators and denominators.
+    parts: usize,
+    adding: usize,
     /// Logarithms of the odds of dropout of cells that have them.
     log_odds: [Vec<f32>; 2],
     slots: Vec<Slot>,
@@ -73,6 +81,8 @@ pub(crate) struct Cells {
 struct Kernels {
     /// Of losses without sizes.
     cell_step: Option<Kernel<CellStep>>,
+    /// What comes before it with squared errors of data that are not compressed.
+    cell_pull: Option<Kernel<CellStep>>,
     feature_sums: Kernel<FeatureSums>,
     totals: Kernel<Totals>,
     float_parts: Kernel<SumParts>,
@@ -127,19 +137,31 @@ impl Cells {
         let layout = Layout::new(params.k);
         let (features, stride) = (problem.target.rows(), layout.stride());
         let cells = problem.sets().map(|set| set.map_or(0, Matrix::columns));
-        let kernels = Kernels::load(&queue, layout, params.loss)?;
+        let kernels = Kernels::load(&queue, layout, params.loss, data.dense)?;
         let room = |cells: usize| queue.room(cells * stride, "the coefficients");
-        let denominator = match params.loss {
-            LossKind::Mse => stride * stride,
-            _ => stride,
+        let (denominator, adding) = match params.loss {
+            LossKind::Mse => (stride * stride, ADDING[1]),
+            _ => (stride, ADDING[0]),
+        };
+        let parts = match data.dense {
+            true => parts_of_cells(layout, features),
+            false => parts_of(features),
         };
         let side = || {
             Ok(Side {
                 sums: queue.room(3 * MEASURING, "sums")?,
-                numerator: queue.room(parts_of(features) * features * stride, "sums for W")?,
-                denominator: queue.room(ADDING * denominator, "sums for W")?,
+                numerator: queue.room(parts * features * stride, "sums for W")?,
+                denominator: queue.room(adding * denominator, "sums for W")?,
             })
         };
+        let chunks = data.sets.iter().flatten().map(|plan| plan.cells.len());
+        let pulls = (kernels.cell_pull.is_some())
+            .then(|| {
+                let most = chunks.clone().max().unwrap_or(0);
+                let what = "what cells have";
+                Ok((queue.room(most * stride, what)?, queue.room(most, what)?))
+            })
+            .transpose()?;
         let mut slots = Vec::new();
         if let Some(most) = data.streamed {
             for _ in 0..2 {
@@ -153,10 +175,7 @@ impl Cells {
             queue.wait()?;
         }
         let dispersed = (params.loss.has_sizes())
-            .then(|| {
-                let chunks = data.sets.iter().flatten().map(|plan| plan.cells.len());
-                Dispersed::new(&queue, layout, features, chunks, cells, params)
-            })
+            .then(|| Dispersed::new(&queue, layout, features, chunks, cells, params))
             .transpose()?;
         let padded = padded::<f32>(params.k);
         let record = || WStats::new(params.loss, [features, 0], padded, false);
@@ -184,7 +203,12 @@ impl Cells {
             flag: queue.room(1, "the loadings")?,
             looked: false,
             sides: [side()?, side()?],
+            float_sums: queue.room(features * stride, "sums for W")?,
+            double_sums: queue.room(denominator.max(features * SLOPES), "sums for W")?,
             dispersed,
+            pulls,
+            parts,
+            adding,
             log_odds: Default::default(),
             slots,
             constants: None,
@@ -255,7 +279,7 @@ impl Cells {
         match (&plan.chunk, sets[set]) {
             (Some(chunk), _) => self.work(job, set, plan.cells.start, chunk)?,
             (None, Some(matrix)) => {
-                let mut slot = self.slots.remove(0);
+                let slot = &mut self.slots[0];
                 slot.staging.fill(matrix, plan.cells.clone(), data.scale)?;
                 self.copies.after(&slot.free)?;
                 slot.staging.copy(&self.copies, &mut slot.chunk)?;
@@ -263,9 +287,10 @@ impl Cells {
                 if let Some(transposer) = self.transposer.as_mut().filter(|_| job.stats) {
                     transposer.run(&self.queue, &slot.chunk)?;
                 }
+                let slot = &self.slots[0];
                 self.work(job, set, plan.cells.start, &slot.chunk)?;
                 self.queue.record(&slot.free)?;
-                self.slots.push(slot);
+                self.slots.rotate_left(1);
             }
             (None, None) => {}
         }
@@ -290,6 +315,12 @@ impl Cells {
         let step = CellStep {
             cells: chunk.by_cell(),
             rates,
+            dense: chunk.dense(),
+            pull: self.pulls.as_ref().map_or(0, |(pull, _)| pull.start()),
+            squares: self
+                .pulls
+                .as_ref()
+                .map_or(0, |(_, squares)| squares.start()),
             w: self.w.start(),
             h,
             h_next,
@@ -314,17 +345,27 @@ impl Cells {
         if let Some(dispersed) = &self.dispersed {
             dispersed.steps(queue, job, [set, first], step)?;
         } else if let Some(kernel) = &self.kernels.cell_step {
+            let tiles = count.div_ceil(abreast(self.layout));
+            if let Some(kernel) = &self.kernels.cell_pull {
+                queue.launch(kernel, [tiles as u32, 1], FACTOR_THREADS, &step)?;
+            }
             let warps = FACTOR_THREADS as usize / 32;
-            let blocks = count.div_ceil(warps).min(MEASURING) as u32;
-            queue.launch(kernel, [blocks, 1], FACTOR_THREADS, &step)?;
+            let blocks = match self.data.dense && self.kernels.cell_pull.is_none() {
+                true => tiles,
+                false => count.div_ceil(warps),
+            };
+            let blocks = [blocks.min(MEASURING) as u32, 1];
+            queue.launch(kernel, blocks, FACTOR_THREADS, &step)?;
         }
         if !job.stats {
             return Ok(());
         }
-        let parts = parts_of(self.features) as u32;
+        let parts = self.parts as u32;
         let mut sums = FeatureSums {
             features: chunk.by_feature(),
             rates,
+            dense: chunk.dense(),
+            cells: count as u32,
             w: self.w.start(),
             h: h_next,
             numerator: side.numerator.start(),
@@ -339,7 +380,11 @@ impl Cells {
             sums.own = dispersed.own(set).start();
             dispersed.record(queue, job, set, chunk, sums)?;
         }
-        let blocks = [self.features as u32, parts];
+        let blocks = match self.data.dense {
+            true => self.features.div_ceil(abreast(self.layout)),
+            false => self.features,
+        };
+        let blocks = [blocks as u32, parts];
         queue.launch(&self.kernels.feature_sums, blocks, FACTOR_THREADS, &sums)?;
         let totals = Totals {
             h: h_next,
@@ -348,7 +393,7 @@ impl Cells {
             cells: count as u32,
             stride: stride as u32,
         };
-        let blocks = count.div_ceil(32).min(ADDING) as u32;
+        let blocks = count.div_ceil(32).min(self.adding) as u32;
         queue.launch(&self.kernels.totals, [blocks, 1], COMMON_THREADS, &totals)
     }
 
@@ -371,10 +416,11 @@ impl Cells {
                 continue;
             }
             let kernels = &self.kernels;
-            let (floats, sum) = (&kernels.float_parts, &kernels.double_parts);
-            let parts = parts_of(self.features);
-            let numerator = sum_parts(&self.queue, floats, &side.numerator, parts)?;
-            let denominator = sum_parts(&self.queue, sum, &side.denominator, ADDING)?;
+            let (floats, doubles) = (&kernels.float_parts, &kernels.double_parts);
+            let (room, wide) = (&self.float_sums, &self.double_sums);
+            let numerator = sum_parts(&self.queue, floats, &side.numerator, self.parts, room)?;
+            let denominator =
+                sum_parts(&self.queue, doubles, &side.denominator, self.adding, wide)?;
             let (padded, k) = (self.padded, self.layout.k);
             let Some(record) = self.records[set].first_mut() else {
                 continue;
@@ -388,10 +434,10 @@ impl Cells {
                 continue;
             };
             let parts = own_parts(self.layout, self.features);
-            let own = sum_parts(&self.queue, floats, dispersed.own(set), parts)?;
+            let own = sum_parts(&self.queue, floats, dispersed.own(set), parts, room)?;
             record.own = self.layout.gather(&own, padded);
             if job.sizes {
-                let slopes = sum_parts(&self.queue, sum, dispersed.slopes(set), parts)?;
+                let slopes = sum_parts(&self.queue, doubles, dispersed.slopes(set), parts, wide)?;
                 for (i, slopes) in slopes.as_chunks::<SLOPES>().0.iter().enumerate() {
                     let [first, second, dropout @ ..] = *slopes;
                     record.sizes[i] = [first, second];
@@ -419,53 +465,61 @@ impl Cells {
     }
 }
 
-/// Sums of a buffer's parts, fetched.
+/// Sums of a buffer's parts, fetched; `room` for them.
 fn sum_parts<T: DeviceRepr + Clone + Default>(
     queue: &Queue,
     kernel: &Kernel<SumParts>,
     parts: &Buffer<T>,
     number: usize,
+    room: &Buffer<T>,
 ) -> Result<Vec<T>> {
     if number == 1 {
         return queue.read(parts);
     }
     let count = parts.len() / number;
-    let sum: Buffer<T> = queue.room(count, "sums")?;
     let arguments = SumParts {
         parts: parts.start(),
-        sum: sum.start(),
+        sum: room.start(),
         count: count as u64,
         number: number as u32,
     };
     let blocks = (count as u32).div_ceil(COMMON_THREADS);
     queue.launch(kernel, [blocks, 1], COMMON_THREADS, &arguments)?;
-    queue.read(&sum)
+    queue.read_first(room, count)
 }
 
 impl Kernels {
-    fn load(queue: &Queue, layout: Layout, loss: LossKind) -> Result<Self> {
+    fn load(queue: &Queue, layout: Layout, loss: LossKind, dense: bool) -> Result<Self> {
         fn common<A: Arguments>(queue: &Queue, name: &str) -> Result<Kernel<A>> {
             queue.gpu().kernel(COMMON, name)
         }
-        let step = match loss {
-            LossKind::Mse => Some("cell_step_mse"),
-            LossKind::Poisson => Some("cell_step_poisson"),
-            LossKind::Nb | LossKind::Zinb => None,
+        use LossKind::{Mse, Nb, Poisson, Zinb};
+        let step = match (loss, dense) {
+            (Mse, _) => Some(layout.factors("cell_step_mse")),
+            (Poisson, false) => Some(layout.factors("cell_step_poisson")),
+            (Poisson, true) => Some(layout.dense("cell_step_dense_poisson")),
+            (Nb | Zinb, _) => None,
         };
-        let (module, sums) = match loss {
-            LossKind::Mse => layout.factors("feature_sums_mse"),
-            LossKind::Poisson => layout.factors("feature_sums_poisson"),
-            LossKind::Nb | LossKind::Zinb => layout.dispersed("feature_sums_nb"),
+        let pull = (loss == Mse && dense).then(|| layout.dense("cell_pull_mse"));
+        let sums = match (loss, dense) {
+            (Mse, false) => layout.factors("feature_sums_mse"),
+            (Mse, true) => layout.dense("feature_tiles_mse"),
+            (Poisson, false) => layout.factors("feature_sums_poisson"),
+            (Poisson, true) => layout.dense("feature_tiles_poisson"),
+            (Nb | Zinb, _) => layout.dispersed("feature_sums_nb"),
+        };
+        let cells = |named: Option<(Module, String)>| {
+            let load = |(module, name): (Module, String)| queue.gpu().kernel(module, &name);
+            named.map(load).transpose()
         };
         let totals = match loss {
-            LossKind::Mse => "gram_h",
+            Mse => "gram_h",
             _ => "total_h",
         };
         Ok(Kernels {
-            cell_step: step
-                .map(|name| queue.gpu().kernel(module, &layout.factors(name).1))
-                .transpose()?,
-            feature_sums: queue.gpu().kernel(module, &sums)?,
+            cell_step: cells(step)?,
+            cell_pull: cells(pull)?,
+            feature_sums: queue.gpu().kernel(sums.0, &sums.1)?,
             totals: common(queue, totals)?,
             float_parts: common(queue, "sum_float_parts")?,
             double_parts: common(queue, "sum_double_parts")?,
