@@ -143,7 +143,7 @@ template <bool IS_POISSON> static __device__ __forceinline__ void feature_tiles(
       ambient[threadIdx.x] = a.rates.ambient ? a.rates.ambient[j] : 0.0f;
     }
     __syncthreads();
-#pragma unroll 2
+#pragma unroll 1
     for (u32 c = 0; c < number; c++) {
       float x = a.dense[(size_t)(base + c) * a.count + i];
       float row[KP];

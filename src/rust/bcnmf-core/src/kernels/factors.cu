@@ -135,7 +135,7 @@ KERNEL(NAMED(cell_step_mse), CellStep) {
       const u32 f = 32 * s + at.lane;
       gh[s] = 0.0f;
       if (f < a.stride) {
-#pragma unroll 2
+#pragma unroll 1
         for (u32 k = 0; k < a.k; k++) gh[s] = fmaf(a.shared[k * a.stride + f], h_room[k], gh[s]);
       }
     }

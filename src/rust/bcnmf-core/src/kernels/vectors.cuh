@@ -202,7 +202,7 @@ static __device__ void add_measured(double *sums, Measured measured, const Lane 
   __syncthreads();
   if (threadIdx.x < 2) {
     double sum = 0.0;
-  #pragma unroll 1
+#pragma unroll 1
     for (u32 warp = 0; warp < WARPS; warp++) sum += warps[warp][threadIdx.x];
     sums[3 * blockIdx.x + threadIdx.x] += sum;
   }
@@ -243,7 +243,7 @@ static __device__ __forceinline__ void add_block(float *to, const float *sums, f
   __syncthreads();
   if (threadIdx.x < stride) {
     float sum = 0.0f;
-  #pragma unroll 1
+#pragma unroll 1
     for (u32 warp = 0; warp < WARPS; warp++) sum += warps[warp][threadIdx.x];
     to[threadIdx.x] += sum;
   }
