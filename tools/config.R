@@ -48,14 +48,14 @@ accepted <- function(flags) {
   if (links(flags)) flags else Filter(links, flags)
 }
 
-# Drop what nothing calls, hide the symbols of Rust's libraries, drop debug sections.
+# Drop what nothing calls, hide the symbols of Rust's libraries, drop all others that R does not look for.
 link_flags <- if (windows) {
   "-Wl,--gc-sections"
 } else if (Sys.info()[["sysname"]] == "Darwin") {
   c("-Wl,-dead_strip", "-Wl,-S")
 } else {
   # The three libraries are part of libc in newer systems and needed by Rust's std in older ones.
-  c("-Wl,--gc-sections", "-Wl,--exclude-libs,ALL", "-Wl,--strip-debug", "-Wl,--discard-all", "-lpthread", "-ldl", "-lm")
+  c("-Wl,--gc-sections", "-Wl,--exclude-libs,ALL", "-Wl,--strip-all", "-lpthread", "-ldl", "-lm")
 }
 
 values <- c(
