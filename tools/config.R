@@ -48,19 +48,27 @@ accepted <- function(flags) {
   if (links(flags)) flags else Filter(links, flags)
 }
 
-# Drop what nothing calls, hide the symbols of Rust's libraries, drop all others that R does not look for.
+# Drop what nothing calls, hide the symbols of Rust's libraries, drop debug sections.
 link_flags <- if (windows) {
   "-Wl,--gc-sections"
 } else if (Sys.info()[["sysname"]] == "Darwin") {
   c("-Wl,-dead_strip", "-Wl,-S")
 } else {
   # The three libraries are part of libc in newer systems and needed by Rust's std in older ones.
-  c("-Wl,--gc-sections", "-Wl,--exclude-libs,ALL", "-Wl,--strip-all", "-lpthread", "-ldl", "-lm")
+  c("-Wl,--gc-sections", "-Wl,--exclude-libs,ALL", "-Wl,--strip-debug", "-Wl,--discard-all", "-lpthread", "-ldl", "-lm")
+}
+
+# Hidden symbols keep their names, a twentieth of the library. Where there is GNU strip: all but the one that R looks for.
+strip <- if (any(grepl("GNU strip", tryCatch(system2("strip", "--version", stdout = TRUE, stderr = FALSE), error = function(e) "", warning = function(w) "")))) {
+  "strip --strip-all --keep-symbol=R_init_bcnmf $(SHLIB) || :"
+} else {
+  ":"
 }
 
 values <- c(
   TARGET_DIR = if (nzchar(shared_target)) shared_target else "rust/target",
   LIBDIR = if (profile == "release") "release" else "debug",
+  STRIP = if (windows) ":" else strip,
   LINK_FLAGS = paste(accepted(link_flags), collapse = " "),
   RUST_TARGET = if (R.version$arch == "aarch64") {
     "aarch64-pc-windows-gnullvm"
