@@ -2,6 +2,7 @@
 
 use super::cpu::{Job, Set, Sums};
 use crate::Result;
+use crate::fit::WControl;
 use crate::matrix::Matrix;
 use crate::real::Real;
 use crate::stats::WStats;
@@ -34,6 +35,14 @@ pub trait Backend<T: Real>: Send {
     fn fraction(&self) -> f64;
     /// What a complete pass has measured of one set.
     fn sums(&self, set: Set) -> Sums;
+    /// The next loadings from what a complete pass has added up, where a device has that to itself: false where it is in the
+    /// records.
+    ///
+    /// # Errors
+    /// As [`Backend::run`].
+    fn step_w(&mut self, _w_next: &mut [T], _control: WControl) -> Result<bool> {
+        Ok(false)
+    }
     /// Its records of target and background, each in a fixed order.
     fn take_records(&mut self) -> [Vec<WStats<T>>; 2];
     /// The room for those of the next one.

@@ -545,7 +545,9 @@ impl<'a, T: Real> FullBatch<'a, T> {
 
     /// W step, rescaling, stopping rule.
     pub(super) fn finish_sweep(&mut self, records: [&[&WStats<T>]; 2]) -> Result<()> {
-        self.step_w(records);
+        if !self.cells.step_w(&mut self.w_next, self.w_control)? {
+            self.step_w(records);
+        }
         self.normalise_next()?;
         if !self.next_in_range()? {
             return Ok(());
@@ -564,7 +566,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
         Ok(())
     }
 
-    /// The next W.
+    /// The next W, from the records.
     pub(super) fn step_w(&mut self, records: [&[&WStats<T>]; 2]) {
         let counts = self.problem.parts()[0] * padded::<T>(self.params.k);
         let (w, w_squares) = self.w.split_at(counts);

@@ -31,6 +31,7 @@ pub use restarts::{Outcome, Restarts};
 pub use revive::Degenerate;
 pub use start::{Start, uniform};
 pub use stopping::correlation_distance;
+pub(crate) use w_step::WControl;
 
 use std::time::Duration;
 

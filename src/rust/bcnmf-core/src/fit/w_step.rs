@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 /// What the W step does besides the ratio.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct WControl {
+pub struct WControl {
     pub loss: LossKind,
     /// Padded number of factors.
     pub factors: usize,

@@ -110,10 +110,38 @@ struct Totals {
   u32 stride;
 };
 
+// What the cells of a set have for W.
+struct Gathered {
+  const float *numerator;    // parts × features × stride; null: there is no such set
+  const double *denominator; // stride, or stride² for squared errors
+  const float *size;         // of features, nb; null: they have none
+  const float *own;          // own_parts × features × stride: denominators of features with a finite size
+};
+
+// A W step of all features.
+struct WStep {
+  struct Gathered sets[2]; // target and background
+  const float *w;          // features × stride
+  float *w_next;
+  double weight; // of the background, signed
+  double l1;
+  double l2;
+  double guard;
+  double floor;
+  double ceiling;
+  u32 features;
+  u32 k;
+  u32 stride;
+  u32 parts;
+  u32 own_parts;
+  u32 quadratic; // whether the denominators are Gram matrices: then several steps are passes of coordinate descent
+  u32 steps;
+};
+
 // Adds up the first of `parts` times `count` numbers to the last, in order.
 struct SumParts {
-  const void *parts;
-  void *sum;
+  const double *parts;
+  double *sum;
   size_t count;
   u32 number;
 };
@@ -139,26 +167,5 @@ struct Transpose {
   u32 features;
   u32 groups;    // of consecutive cells
 };
-
-// How often an item counts.
-static __device__ __forceinline__ float count(const float *weights, u32 item) {
-  return weights ? weights[item] : 1.0f;
-}
-
-static __device__ __forceinline__ float ambient_rate(const Rates &a, u32 feature, u32 cell) {
-  return a.ambient ? a.profile[feature] * a.ambient[cell] : 0.0f;
-}
-
-struct Range {
-  u32 from;
-  u32 to;
-};
-
-// A part of a feature's entries.
-static __device__ __forceinline__ Range part_of(const FeatureSums &a, u32 feature, u32 part) {
-  const u32 start = a.features.start[feature], number = a.features.start[feature + 1] - start;
-  const unsigned long long all = number;
-  return {start + (u32)(all * part / a.parts), start + (u32)(all * (part + 1) / a.parts)};
-}
 
 #endif

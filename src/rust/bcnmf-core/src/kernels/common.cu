@@ -1,23 +1,15 @@
 // Kernels that are the same for all numbers of factors.
-#include "arguments.cuh"
-
 #define THREADS 256
-#ifndef KERNEL
-#define KERNEL(name, Args) extern "C" __global__ void __launch_bounds__(THREADS) name(const Args a)
-#endif
+#include "items.cuh"
 
 // ---- Transposition: a counting sort. Cells in a group come one after the other, and a cell has a feature once at most, so no two
 // threads meet at one number, and the order within a feature is that of the cells.
 
-static __device__ u32 group_start(const Transpose &a, u32 group) {
-  return (u32)((unsigned long long)a.count * group / a.groups);
-}
-
 // How many entries of each feature a group has. One block a group; `counts` is zero before.
 KERNEL(count_entries, Transpose) {
   u32 *counts = a.counts + (size_t)blockIdx.x * a.features;
-  const u32 end = group_start(a, blockIdx.x + 1);
-  for (u32 j = group_start(a, blockIdx.x); j < end; j++) {
+  const Range group = even_part(a.count, blockIdx.x, a.groups);
+  for (u32 j = group.from; j < group.to; j++) {
     for (u32 e = a.cells.start[j] + threadIdx.x; e < a.cells.start[j + 1]; e += THREADS) {
       counts[a.cells.index[e]]++;
     }
@@ -60,8 +52,8 @@ KERNEL(first_places, Transpose) {
 // Puts the entries to their places. One block a group.
 KERNEL(place_entries, Transpose) {
   u32 *before = a.counts + (size_t)blockIdx.x * a.features;
-  const u32 end = group_start(a, blockIdx.x + 1);
-  for (u32 j = group_start(a, blockIdx.x); j < end; j++) {
+  const Range group = even_part(a.count, blockIdx.x, a.groups);
+  for (u32 j = group.from; j < group.to; j++) {
     for (u32 e = a.cells.start[j] + threadIdx.x; e < a.cells.start[j + 1]; e += THREADS) {
       const u32 i = a.cells.index[e];
       const u32 at = a.start[i] + before[i]++;
@@ -81,7 +73,7 @@ KERNEL(total_h, Totals) {
   double sum = 0.0;
   if (row < abreast) {
     for (u32 j = blockIdx.x * abreast + row; j < a.cells; j += gridDim.x * abreast) {
-      const double times = a.cell_weight ? a.cell_weight[j] : 1.0;
+      const double times = count(a.cell_weight, j);
       sum += times * a.h[(size_t)j * a.stride + f];
     }
   }
@@ -95,8 +87,6 @@ KERNEL(total_h, Totals) {
 }
 
 // H Hᵀ, each cell as often as it counts: exact products of a tile's cells in single precision, sums over tiles in double.
-#define TILE 32
-#define MOST_FACTORS 128
 KERNEL(gram_h, Totals) {
   __shared__ float tile[TILE * MOST_FACTORS];
   __shared__ float weight[TILE];
@@ -106,7 +96,7 @@ KERNEL(gram_h, Totals) {
     for (u32 at = threadIdx.x; at < cells * a.stride; at += THREADS) {
       tile[at] = a.h[(size_t)first * a.stride + at];
     }
-    if (threadIdx.x < cells) weight[threadIdx.x] = a.cell_weight ? a.cell_weight[first + threadIdx.x] : 1.0f;
+    if (threadIdx.x < cells) weight[threadIdx.x] = count(a.cell_weight, first + threadIdx.x);
     __syncthreads();
     for (u32 pair = threadIdx.x; pair < a.stride * a.stride; pair += THREADS) {
       const u32 f = pair / a.stride, g = pair % a.stride;
@@ -122,20 +112,12 @@ KERNEL(gram_h, Totals) {
 
 // ---- Sums of parts, in a fixed order
 
-KERNEL(sum_float_parts, SumParts) {
+KERNEL(sum_parts, SumParts) {
   const size_t at = (size_t)blockIdx.x * THREADS + threadIdx.x;
   if (at >= a.count) return;
   double sum = 0.0;
-  for (u32 part = 0; part < a.number; part++) sum += ((const float *)a.parts)[part * a.count + at];
-  ((float *)a.sum)[at] = (float)sum;
-}
-
-KERNEL(sum_double_parts, SumParts) {
-  const size_t at = (size_t)blockIdx.x * THREADS + threadIdx.x;
-  if (at >= a.count) return;
-  double sum = 0.0;
-  for (u32 part = 0; part < a.number; part++) sum += ((const double *)a.parts)[part * a.count + at];
-  ((double *)a.sum)[at] = sum;
+  for (u32 part = 0; part < a.number; part++) sum += a.parts[part * a.count + at];
+  a.sum[at] = sum;
 }
 
 // ---- Coefficients

@@ -105,7 +105,7 @@ KERNEL(NAMED(cell_step_dense_poisson), CellStep) {
 #pragma unroll
       for (u32 f = 0; f < KP; f++) {
         old[f] = h[f];
-        if (goes_on) h[f] = poisson_step(h[f], pull[f], push[f] + l1 + a.rates.guard, l2, a.floor);
+        if (goes_on) h[f] = counts_step(h[f], pull[f], push[f] + l1 + a.rates.guard, l2, a.floor);
       }
       const bool still = is_still(old, h, a.tolerance, a.lanes);
       goes_on = goes_on && !still;
@@ -121,43 +121,28 @@ KERNEL(NAMED(cell_step_dense_poisson), CellStep) {
 
 // Numerators of W: neighbouring threads have a feature, and a block's threads look at the same cells.
 template <bool IS_POISSON> static __device__ __forceinline__ void feature_tiles(const FeatureSums &a) {
-  alignas(16) __shared__ float rows[TILE * MOST_FACTORS];
-  __shared__ float weight[TILE], ambient[TILE];
+  alignas(16) __shared__ SharedCells cells;
   const Lane at = stand(a.lanes);
   const u32 abreast = THREADS / a.lanes, part = blockIdx.y;
   const u32 mine = blockIdx.x * abreast + threadIdx.x / a.lanes, i = min(mine, a.count - 1);
-  const u32 from = (u32)((unsigned long long)a.cells * part / a.parts);
-  const u32 to = (u32)((unsigned long long)a.cells * (part + 1) / a.parts);
+  const Range all = even_part(a.cells, part, a.parts);
   const float profile = a.rates.ambient ? a.rates.profile[i] : 0.0f;
   float w[KP], sums[KP];
   load(w, a.w + (size_t)i * a.stride + at.first);
   clear(sums);
 #pragma unroll 1
-  for (u32 base = from; base < to; base += TILE) {
-    const u32 number = min((u32)TILE, to - base);
-    __syncthreads();
-    share_rows(rows, a.h + (size_t)base * a.stride, number, a.stride);
-    if (threadIdx.x < number) {
-      const u32 j = base + threadIdx.x;
-      weight[threadIdx.x] = count(a.rates.cell_weight, j);
-      ambient[threadIdx.x] = a.rates.ambient ? a.rates.ambient[j] : 0.0f;
-    }
-    __syncthreads();
+  for (u32 base = all.from; base < all.to; base += TILE) {
+    const u32 number = share_cells(cells, a.rates, a.h, base, all.to, a.stride);
 #pragma unroll 1
     for (u32 c = 0; c < number; c++) {
       float x = a.dense[(size_t)(base + c) * a.count + i];
       float row[KP];
-      load(row, rows + c * a.stride + at.first);
-      if (IS_POISSON) x = ratio(x, dot(w, row, a.lanes) + profile * ambient[c], a.rates.guard);
-      add_scaled(sums, weight[c] * x, row);
+      load(row, cells.h + c * a.stride + at.first);
+      if (IS_POISSON) x = ratio(x, dot(w, row, a.lanes) + profile * cells.ambient[c], a.rates.guard);
+      add_scaled(sums, cells.weight[c] * x, row);
     }
   }
-  if (mine >= a.count) return;
-  float *numerator = a.numerator + ((size_t)part * a.count + i) * a.stride + at.first;
-  float before[KP];
-  load(before, numerator);
-  add_scaled(sums, 1.0f, before);
-  store(numerator, sums);
+  if (mine < a.count) add_vector(a.numerator + ((size_t)part * a.count + i) * a.stride + at.first, sums);
 }
 
 KERNEL(NAMED(feature_tiles_mse), FeatureSums) { feature_tiles<false>(a); }

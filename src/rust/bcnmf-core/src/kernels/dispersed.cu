@@ -78,7 +78,7 @@ KERNEL(NAMED(cell_step_nb), CellStep) {
 #pragma unroll
     for (u32 f = 0; f < KP; f++) {
       old[f] = h[f];
-      h[f] = poisson_step(h[f], pull[f], sums[f] + push[f] + l1 + a.rates.guard, l2, a.floor);
+      h[f] = counts_step(h[f], pull[f], sums[f] + push[f] + l1 + a.rates.guard, l2, a.floor);
       // NaN stays.
       if (loses(a.rates) && h[f] > CEILING) h[f] = CEILING;
     }
@@ -108,8 +108,7 @@ KERNEL(NAMED(cell_zeros), Zeros) {
   __shared__ u32 any;
   const Lane at = stand(a.lanes);
   const u32 abreast = THREADS / a.lanes, part = blockIdx.y;
-  const u32 from = (u32)((unsigned long long)a.features * part / a.parts);
-  const u32 to = (u32)((unsigned long long)a.features * (part + 1) / a.parts);
+  const Range all = even_part(a.features, part, a.parts);
   Measured measured = {0.0, 0.0};
   for (u32 first = blockIdx.x * abreast; first < a.cells; first += gridDim.x * abreast) {
     const u32 mine = first + threadIdx.x / a.lanes, j = min(mine, a.cells - 1);
@@ -118,8 +117,8 @@ KERNEL(NAMED(cell_zeros), Zeros) {
     load(h, a.h + (size_t)j * a.stride + at.first);
     clear(sums);
     const float ambient = a.rates.ambient ? a.rates.ambient[j] : 0.0f;
-    for (u32 base = from; base < to; base += TILE) {
-      const u32 number = min((u32)TILE, to - base);
+    for (u32 base = all.from; base < all.to; base += TILE) {
+      const u32 number = min((u32)TILE, all.to - base);
       __syncthreads();
       share_rows(rows, a.w + (size_t)base * a.stride, number, a.stride);
       if (threadIdx.x < number) {
@@ -165,33 +164,23 @@ KERNEL(NAMED(cell_zeros), Zeros) {
 
 // For W steps: neighbouring threads have a feature, and a block's threads look at the same cells.
 KERNEL(NAMED(feature_zeros), Zeros) {
-  alignas(16) __shared__ float rows[TILE * MOST_FACTORS];
-  __shared__ float weight[TILE], ambient[TILE];
+  alignas(16) __shared__ SharedCells cells;
   const Lane at = stand(a.lanes);
   const u32 abreast = THREADS / a.lanes, part = blockIdx.y;
   const u32 mine = blockIdx.x * abreast + threadIdx.x / a.lanes, r = min(mine, a.features - 1), i = a.dispersed[r];
-  const u32 from = (u32)((unsigned long long)a.cells * part / a.parts);
-  const u32 to = (u32)((unsigned long long)a.cells * (part + 1) / a.parts);
+  const Range all = even_part(a.cells, part, a.parts);
   float w[KP], sums[KP];
   load(w, a.w + (size_t)r * a.stride + at.first);
   clear(sums);
   const float size = a.rates.size[i], profile = a.rates.ambient ? a.rates.profile[i] : 0.0f;
-  double slope = 0.0, curvature = 0.0, lost = 0.0, unsure = 0.0, mixed = 0.0, square = 0.0, all = 0.0;
-  for (u32 base = from; base < to; base += TILE) {
-    const u32 number = min((u32)TILE, to - base);
-    __syncthreads();
-    share_rows(rows, a.h + (size_t)base * a.stride, number, a.stride);
-    if (threadIdx.x < number) {
-      const u32 j = base + threadIdx.x;
-      weight[threadIdx.x] = count(a.rates.cell_weight, j);
-      ambient[threadIdx.x] = a.rates.ambient ? a.rates.ambient[j] : 0.0f;
-    }
-    __syncthreads();
+  double slope = 0.0, curvature = 0.0, lost = 0.0, unsure = 0.0, mixed = 0.0, square = 0.0, seen = 0.0;
+  for (u32 base = all.from; base < all.to; base += TILE) {
+    const u32 number = share_cells(cells, a.rates, a.h, base, all.to, a.stride);
 #pragma unroll 1
     for (u32 c = 0; c < number; c++) {
       float row[KP];
-      load(row, rows + c * a.stride + at.first);
-      const float rate = dot(w, row, a.lanes) + profile * ambient[c], times = weight[c];
+      load(row, cells.h + c * a.stride + at.first);
+      const float rate = dot(w, row, a.lanes) + profile * cells.ambient[c], times = cells.weight[c];
       Zero z = {1.0f, 0.0f, 0.0f};
       if (loses(a.rates)) z = zero(log_odds(a.rates, i, base + c), size * a.rates.unit * log1pf(rate / size));
       add_scaled(sums, times * z.counted * size / (rate + size), row);
@@ -204,25 +193,21 @@ KERNEL(NAMED(feature_zeros), Zeros) {
         unsure += open;
         mixed += open * first;
         square += open * first * first;
-        all += times;
+        seen += times;
       }
     }
   }
   if (mine >= a.features) return;
-  float *shares = a.shares + ((size_t)part * a.all + i) * a.stride + at.first;
-  float before[KP];
-  load(before, shares);
-  add_scaled(sums, 1.0f, before);
-  store(shares, sums);
+  add_vector(a.shares + ((size_t)part * a.all + i) * a.stride + at.first, sums);
   if (a.slopes && at.first == 0) {
-    double *to = a.slopes + 6 * ((size_t)part * a.all + i);
+    double *to = a.slopes + SLOPES * ((size_t)part * a.all + i);
     const double real = (double)size * a.rates.unit;
     to[0] += real * slope;
     to[1] += real * (curvature + real * square);
     to[2] += lost;
     to[3] += unsure;
     to[4] -= real * mixed;
-    to[5] += all;
+    to[5] += seen;
   }
 }
 

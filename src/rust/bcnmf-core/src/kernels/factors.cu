@@ -44,7 +44,7 @@ KERNEL(NAMED(cell_step_poisson), CellStep) {
 #pragma unroll
       for (u32 f = 0; f < KP; f++) {
         old[f] = h[f];
-        h[f] = poisson_step(h[f], pull[f], push[f] + l1 + a.rates.guard, l2, a.floor);
+        h[f] = counts_step(h[f], pull[f], push[f] + l1 + a.rates.guard, l2, a.floor);
       }
       if (is_still(old, h, a.tolerance, at.lanes)) break;
     }
@@ -55,10 +55,6 @@ KERNEL(NAMED(cell_step_poisson), CellStep) {
 
 // Squared errors. Steps are taken on vectors whose factors lie side by side in the warp: factor f is in slot f / 32 of lane f % 32.
 #define SLOTS (MOST_FACTORS / 32)
-
-static __device__ __forceinline__ float above_rounding(float value, float old) {
-  return value < old * ROUNDING ? 0.0f : value;
-}
 
 // ‖x − W h‖² entry by entry, for cells that are fitted almost exactly.
 static __device__ __forceinline__ double residual_squares(const CellStep &a, const Lane &at, const float *h, u32 j) {
@@ -157,8 +153,7 @@ KERNEL(NAMED(cell_step_mse), CellStep) {
     if (a.steps == 1) {
 #pragma unroll
       for (u32 s = 0; s < SLOTS; s++) {
-        const float push = gh[s] + l1 + l2 * h[s] + a.rates.guard;
-        h[s] = floored(h[s] * wx[s] / push, h[s], wx[s], a.floor);
+        h[s] = squares_step(h[s], wx[s], gh[s] + l1 + a.rates.guard, l2, a.floor);
       }
     }
     if (a.steps > 1) {
@@ -178,7 +173,7 @@ KERNEL(NAMED(cell_step_mse), CellStep) {
             const float *gram = a.shared + (size_t)k * a.stride;
             const float slope = __shfl_sync(ALL, gradient[slot], lane), up = __shfl_sync(ALL, wx[slot], lane);
             const float best = old - slope / (gram[k] + l2 + a.rates.guard);
-            const float value = floored(above_rounding(best, old), old, up, floor), by = value - old;
+            const float value = floored(above_rounding(best, old, ROUNDING), old, up, floor), by = value - old;
             if (by != 0.0f) {
 #pragma unroll
               for (u32 s = 0; s < SLOTS; s++) {

@@ -1,16 +1,12 @@
 // What sizes and odds of dropout of negative binomial counts need of the entries, for any number of factors. In double: it is not
 // needed in every sweep. See `loss/nb.rs` and `loss/rising.rs`.
+#define THREADS 256
 #include "zeros.cuh"
 
-#define THREADS 256
-#ifndef KERNEL
-#define KERNEL(name, Args) extern "C" __global__ void __launch_bounds__(THREADS) name(const Args a)
-#endif
-#define MOST_FACTORS 128
 #define FEW 24.0
 #define FAR 10.0
-// Sums of slopes that entries have.
-#define SLOPES 5
+// Sums that entries have: all but their number.
+#define OF_ENTRIES (SLOPES - 1)
 
 static __device__ __attribute__((noinline)) double digamma(double z, double *second) {
   double first = 0.0;
@@ -65,12 +61,12 @@ static __device__ __attribute__((noinline)) double excess(double x, double size)
 
 // What an entry has for the slopes by the logarithms of size and odds, beyond what a zero in its place would.
 static __device__ __forceinline__ void add_slopes(const Rates &a, double *slopes, float x, float rate, float size, u32 i, u32 j) {
-  const double count = (double)x * a.unit, real = (double)size * a.unit, t = (double)rate / size, part = t / (1.0 + t);
-  const double times = a.cell_weight ? a.cell_weight[j] : 1.0;
+  const double counts = (double)x * a.unit, real = (double)size * a.unit, t = (double)rate / size, part = t / (1.0 + t);
+  const double times = count(a.cell_weight, j);
   double first, second;
-  rising_slopes(count, real, &first, &second);
-  double slope = first - count + count * part;
-  double curvature = first + second - count * t / ((1.0 + t) * (1.0 + t));
+  rising_slopes(counts, real, &first, &second);
+  double slope = first - counts + counts * part;
+  double curvature = first + second - counts * t / ((1.0 + t) * (1.0 + t));
   if (loses(a)) {
     const float odds = log_odds(a, i, j);
     if (odds > -ENDLESS) {
@@ -109,7 +105,7 @@ KERNEL(entry_slopes, FeatureSums) {
   if (entries.from == entries.to || !(size < ENDLESS)) return;
   if (threadIdx.x < a.stride) w[threadIdx.x] = a.w[(size_t)i * a.stride + threadIdx.x];
   __syncthreads();
-  double slopes[SLOPES] = {0.0, 0.0, 0.0, 0.0, 0.0};
+  double slopes[OF_ENTRIES] = {0.0, 0.0, 0.0, 0.0, 0.0};
   for (u32 e = entries.from + threadIdx.x; e < entries.to; e += THREADS) {
     const u32 j = a.features.index[e];
     const float *h = a.h + (size_t)j * a.stride;
@@ -118,9 +114,9 @@ KERNEL(entry_slopes, FeatureSums) {
     add_slopes(a.rates, slopes, a.features.value[e], rate + ambient_rate(a.rates, i, j), size, i, j);
   }
 #pragma unroll
-  for (u32 n = 0; n < SLOPES; n++) {
+  for (u32 n = 0; n < OF_ENTRIES; n++) {
     const double sum = over_block(slopes[n], room);
-    if (threadIdx.x == 0) a.slopes[6 * ((size_t)part * a.count + i) + n] += sum;
+    if (threadIdx.x == 0) a.slopes[SLOPES * ((size_t)part * a.count + i) + n] += sum;
   }
 }
 

@@ -5,15 +5,9 @@
 // its factors of h, the same in all groups. In W steps a block has a feature's entries, or a part of them. See `loss/` for the losses themselves.
 #ifndef BCNMF_VECTORS
 #define BCNMF_VECTORS
-#include "arguments.cuh"
-
 #define THREADS 128
-#define WARPS (THREADS / 32)
-#define MOST_FACTORS 128
-#define ALL 0xffffffffu
-#ifndef KERNEL
-#define KERNEL(name, Args) extern "C" __global__ void __launch_bounds__(THREADS) name(const Args a)
-#endif
+#include "items.cuh"
+
 #define PASTE(name, kp) name##_##kp
 #define OF_KP(name, kp) PASTE(name, kp)
 #define NAMED(name) OF_KP(name, KP)
@@ -92,12 +86,6 @@ static __device__ __forceinline__ void over_groups(float *sums, u32 lanes) {
   }
 }
 
-template <class T> static __device__ __forceinline__ T over_warp(T x) {
-#pragma unroll 1
-  for (u32 o = 1; o < 32; o <<= 1) x += __shfl_xor_sync(ALL, x, o);
-  return x;
-}
-
 // x / rate, and 0 where the rate is 0: where it is, so is every product that this ratio is multiplied with.
 static __device__ __forceinline__ float ratio(float x, float rate, float guard) {
   return rate > 0.0f ? x / (rate + guard) : 0.0f;
@@ -106,18 +94,6 @@ static __device__ __forceinline__ float ratio(float x, float rate, float guard) 
 // x log(ratio) − x
 static __device__ __forceinline__ float deviance(float x, float ratio) {
   return x > 0.0f ? x * ((ratio > 0.0f ? logf(fminf(ratio, LARGEST)) : IMPOSSIBLE) - 1.0f) : 0.0f;
-}
-
-// Keeps a positive value above the floor while something pulls it up.
-static __device__ __forceinline__ float floored(float value, float old, float pull, float floor) {
-  return value < floor && old > 0.0f && pull > 0.0f ? floor : value;
-}
-
-// The minimiser of −a log h + b h + l2 h²/2 with a = old · pull and b = push + l1.
-static __device__ __forceinline__ float poisson_step(float old, float pull, float push, float l2, float floor) {
-  const float a = old * pull;
-  const float value = l2 > 0.0f ? 2.0f * a / (push + sqrtf(push * push + 4.0f * l2 * a)) : a / push;
-  return floored(value, old, pull, floor);
 }
 
 // ---- Entries
@@ -163,12 +139,31 @@ static __device__ __forceinline__ void take_rates(Few &few, const float *v, u32 
 
 // ---- Tiles: neighbouring threads have an item, and a block's threads look at the same others
 
-// Others that are looked at together.
-#define TILE 32
-
 // Copies rows of vectors to shared memory.
 static __device__ __forceinline__ void share_rows(float *to, const float *from, u32 rows, u32 stride) {
   for (u32 f = threadIdx.x; f < rows * stride; f += THREADS) to[f] = from[f];
+}
+
+// Cells that features look at.
+struct SharedCells {
+  float h[TILE * MOST_FACTORS];
+  float weight[TILE];
+  float ambient[TILE];
+};
+
+// Takes those from `base` on, before `end`, and returns how many there are.
+static __device__ __forceinline__ u32 share_cells(SharedCells &cells, const Rates &a, const float *h, u32 base, u32 end, u32 stride) {
+  const u32 number = min((u32)TILE, end - base);
+  // What was here before was read.
+  __syncthreads();
+  share_rows(cells.h, h + (size_t)base * stride, number, stride);
+  if (threadIdx.x < number) {
+    const u32 j = base + threadIdx.x;
+    cells.weight[threadIdx.x] = count(a.cell_weight, j);
+    cells.ambient[threadIdx.x] = a.ambient ? a.ambient[j] : 0.0f;
+  }
+  __syncthreads();
+  return number;
 }
 
 // Whether something holds for any thread of a block, for all of them.
@@ -234,6 +229,13 @@ static __device__ __forceinline__ bool is_still(const float *before, const float
 }
 
 // ---- Numerators of W
+
+static __device__ __forceinline__ void add_vector(float *to, const float *v) {
+  float sum[KP];
+  load(sum, to);
+  add_scaled(sum, 1.0f, v);
+  store(to, sum);
+}
 
 // Adds the sums of a block's warps to a vector, in order.
 static __device__ __forceinline__ void add_block(float *to, const float *sums, float (*warps)[MOST_FACTORS], u32 stride, const Lane &at) {

@@ -1,9 +1,7 @@
 // Zeros of counts of which some may be lost: see `loss/zinb.rs`.
 #ifndef BCNMF_ZEROS
 #define BCNMF_ZEROS
-#include "arguments.cuh"
-
-#define ENDLESS __int_as_float(0x7f800000)
+#include "items.cuh"
 
 // What is known of an entry if it is a zero: the posterior probabilities that it was counted and that it was lost, and −log of the first.
 struct Zero {

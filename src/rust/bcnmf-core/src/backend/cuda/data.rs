@@ -4,7 +4,7 @@ use super::chunk::{Chunk, Extent, Staging, Transposer};
 use super::dispersed::{most_shares, own_parts, parts_of_cells};
 use super::driver::{Gpu, Queue};
 use super::kernels::Layout;
-use super::pass::parts_of;
+use super::loadings::parts_of;
 use super::refused;
 use crate::matrix::{Columns, Matrix, with_columns};
 use crate::{Error, FitParams, Problem, Result};

@@ -1,11 +1,12 @@
 //! What negative binomial counts, zero-inflated or not, need besides: sizes and odds, what zeros have, and records of features' own.
 
-use super::chunk::Chunk;
 use super::driver::{Buffer, Kernel, Queue};
 use super::kernels::{
-    Address, COMMON_THREADS, CellStep, FACTOR_THREADS, FeatureSums, Layout, Rates, SIZES, Zeros,
+    Address, COMMON, COMMON_THREADS, CellStep, FACTOR_THREADS, FeatureSums, Layout, Rates, SIZES,
+    SumParts, Zeros,
 };
-use super::pass::{MEASURING, parts_of};
+use super::loadings::{parts_of, sum_parts};
+use super::pass::MEASURING;
 use crate::backend::Job;
 use crate::loss::zinb::PRIOR;
 use crate::real::count;
@@ -26,6 +27,8 @@ pub struct Dispersed {
     /// Parts × cells × stride of one chunk, and parts × cells.
     shares: Buffer<f32>,
     lost: Buffer<f64>,
+    /// Features × [`SLOPES`].
+    slopes: Buffer<f64>,
     moves: Buffer<u8>,
     certain: Option<Buffer<u8>>,
     /// Entries of a cell that can be lost, each as often as its feature counts.
@@ -39,6 +42,7 @@ struct Kernels {
     feature_zeros: Kernel<Zeros>,
     slopes: Kernel<FeatureSums>,
     excess: Kernel<CellStep>,
+    add: Kernel<SumParts>,
 }
 
 /// Sizes and odds of a set, and what a pass adds up for it.
@@ -51,7 +55,7 @@ struct OfSet {
     feature_odds: Option<Buffer<f32>>,
     /// Before and after the steps.
     cell_odds: Option<[Buffer<f32>; 2]>,
-    pub ambient_sum: f32,
+    ambient_sum: f32,
     /// Parts × features × stride.
     own: Buffer<f32>,
     /// Parts × features × [`SLOPES`].
@@ -133,12 +137,14 @@ impl Dispersed {
                 feature_zeros: gpu.kernel(module, &feature_zeros)?,
                 slopes: gpu.kernel(SIZES, "entry_slopes")?,
                 excess: gpu.kernel(SIZES, "entry_excess")?,
+                add: gpu.kernel(COMMON, "sum_parts")?,
             },
             layout,
             features,
             sets: [of_set(x)?, of_set(y)?],
             shares: queue.room(most * stride, WHAT)?,
             lost: queue.room(most, WHAT)?,
+            slopes: queue.room(features * SLOPES, "sums for sizes")?,
             moves: queue.room(chunks.max().unwrap_or(0), WHAT)?,
             certain: None,
             entries: 0.0,
@@ -151,19 +157,19 @@ impl Dispersed {
         for (set, of_set) in self.sets.iter_mut().enumerate() {
             let dispersed = job.dispersed[set];
             self.unit = dispersed.unit as f32;
-            queue.write(dispersed.size, &mut of_set.size)?;
-            queue.write(dispersed.features, &mut of_set.dispersed)?;
+            queue.write(dispersed.size.to_vec(), &mut of_set.size)?;
+            queue.write(dispersed.features.to_vec(), &mut of_set.dispersed)?;
             let rows = self.layout.spread(dispersed.rows, padded);
-            queue.write(&rows, &mut of_set.rows)?;
+            queue.write(rows, &mut of_set.rows)?;
             of_set.number = dispersed.features.len();
             of_set.ambient_sum = dispersed.ambient;
             of_set.feature_odds = if dispersed.log_odds.is_empty() {
                 None
             } else {
-                Some(queue.upload(dispersed.log_odds, "odds of dropout")?)
+                Some(queue.upload(dispersed.log_odds.to_vec(), "odds of dropout")?)
             };
             if let Some([now, _]) = &mut of_set.cell_odds {
-                queue.write(job.log_odds[set], now)?;
+                queue.write(job.log_odds[set].to_vec(), now)?;
             }
             if job.stats {
                 queue.clear(&mut of_set.own)?;
@@ -173,14 +179,14 @@ impl Dispersed {
         let certain: Vec<u8> = (job.dispersed[0].certain.iter())
             .map(|&certain| u8::from(certain))
             .collect();
-        self.certain = if certain.is_empty() {
-            None
-        } else {
-            Some(queue.upload(&certain, "odds of dropout")?)
-        };
         let loses = |i: &usize| certain.get(*i).is_none_or(|&certain| certain == 0);
         let weight = |i: usize| f64::from(count(job.basis.weight, i));
         self.entries = (0..self.features).filter(loses).map(weight).sum();
+        self.certain = if certain.is_empty() {
+            None
+        } else {
+            Some(queue.upload(certain, "odds of dropout")?)
+        };
         Ok(())
     }
 
@@ -277,8 +283,7 @@ impl Dispersed {
         queue: &Queue,
         job: &Job<'_, f32>,
         set: usize,
-        chunk: &Chunk,
-        sums: FeatureSums,
+        sums: &FeatureSums,
     ) -> Result<()> {
         let of_set = &self.sets[set];
         let slopes = if job.sizes { of_set.slopes.start() } else { 0 };
@@ -288,13 +293,13 @@ impl Dispersed {
                 shares: of_set.own.start(),
                 slopes,
                 parts,
-                ..self.zeros(set, sums.rates, sums.h, chunk.extent().cells)
+                ..self.zeros(set, sums.rates, sums.h, sums.cells as usize)
             };
             let blocks = of_set.number.div_ceil(abreast(self.layout)) as u32;
             let kernel = &self.kernels.feature_zeros;
             queue.launch(kernel, [blocks, parts], FACTOR_THREADS, &zeros)?;
             if job.sizes {
-                let sums = FeatureSums { slopes, ..sums };
+                let sums = FeatureSums { slopes, ..*sums };
                 let blocks = [sums.count, sums.parts];
                 queue.launch(&self.kernels.slopes, blocks, COMMON_THREADS, &sums)?;
             }
@@ -307,9 +312,27 @@ impl Dispersed {
         &self.sets[set].own
     }
 
-    /// Where slopes are.
-    pub fn slopes(&self, set: usize) -> &Buffer<f64> {
-        &self.sets[set].slopes
+    /// In how many parts.
+    pub fn own_parts(&self) -> usize {
+        own_parts(self.layout, self.features)
+    }
+
+    /// Sizes of the features.
+    pub fn size(&self, set: usize) -> &Buffer<f32> {
+        &self.sets[set].size
+    }
+
+    /// Sums for derivatives by size and odds, feature by feature.
+    pub fn slopes(&self, queue: &Queue, set: usize) -> Result<Vec<f64>> {
+        let parts = &self.sets[set].slopes;
+        sum_parts(
+            queue,
+            &self.kernels.add,
+            parts,
+            self.own_parts(),
+            &self.slopes,
+        )?;
+        queue.read(&self.slopes)
     }
 
     /// The odds of a set's cells after their steps.

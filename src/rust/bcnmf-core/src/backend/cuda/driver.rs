@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::kernels::{
-    Arguments, CellStep, FeatureSums, Module, Scale, SumParts, Totals, Transpose, Zeros,
+    Arguments, CellStep, FeatureSums, Module, Scale, SumParts, Totals, Transpose, WStep, Zeros,
 };
 use super::refused;
 use crate::{Error, Result};
@@ -13,11 +13,12 @@ use cudarc::driver::{
     DriverError, LaunchConfig, PinnedHostSlice, PushKernelArg, ValidAsZeroBits, result, sys,
 };
 use cudarc::nvrtc::Ptx;
+use std::any::Any;
 use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 macro_rules! representable {
     ($($type:ident)*) => {$(
@@ -25,7 +26,7 @@ macro_rules! representable {
         unsafe impl DeviceRepr for $type {}
     )*};
 }
-representable!(CellStep FeatureSums Zeros Totals SumParts Scale Transpose);
+representable!(CellStep FeatureSums Zeros Totals WStep SumParts Scale Transpose);
 
 /// A GPU that the driver knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -283,6 +284,8 @@ impl<T> Buffer<T> {
 pub struct Queue {
     gpu: Arc<Gpu>,
     stream: Arc<CudaStream>,
+    /// What copies may still be reading.
+    kept: Mutex<Vec<Box<dyn Any + Send>>>,
 }
 
 impl Queue {
@@ -290,6 +293,7 @@ impl Queue {
         Ok(Queue {
             stream: gpu.context.new_stream().map_err(failed)?,
             gpu: gpu.clone(),
+            kept: Mutex::default(),
         })
     }
 
@@ -302,7 +306,13 @@ impl Queue {
         // SAFETY: whoever asks for room writes it before it is read.
         let slice = unsafe { self.stream.alloc::<T>(len.max(1)) };
         match slice {
-            Ok(slice) => Ok(Buffer { slice, len }),
+            Ok(slice) => {
+                let buffer = Buffer { slice, len };
+                if cfg!(debug_assertions) {
+                    self.poison(&buffer)?;
+                }
+                Ok(buffer)
+            }
             Err(DriverError(CUresult::CUDA_ERROR_OUT_OF_MEMORY)) => Err(Error::DeviceMemory {
                 what,
                 needed: len * size_of::<T>(),
@@ -312,15 +322,14 @@ impl Queue {
         }
     }
 
-    /// So many zeros.
-    pub fn zeros<T: DeviceRepr + ValidAsZeroBits>(
-        &self,
-        len: usize,
-        what: &'static str,
-    ) -> Result<Buffer<T>> {
-        let mut buffer = self.room(len, what)?;
-        self.clear(&mut buffer)?;
-        Ok(buffer)
+    /// Fills a new buffer with what is not a number, so that tests notice what was not written.
+    fn poison<T>(&self, buffer: &Buffer<T>) -> Result<()> {
+        let bytes = buffer.slice.num_bytes();
+        // SAFETY: all of a buffer that nobody else knows.
+        let done = unsafe {
+            result::memset_d8_async(buffer.start(), 0xff, bytes, self.stream.cu_stream())
+        };
+        done.map_err(failed)
     }
 
     /// All to zero.
@@ -329,17 +338,26 @@ impl Queue {
     }
 
     /// A copy on the device.
-    pub fn upload<T: DeviceRepr>(&self, values: &[T], what: &'static str) -> Result<Buffer<T>> {
+    pub fn upload<T: DeviceRepr + Send + 'static>(
+        &self,
+        values: Vec<T>,
+        what: &'static str,
+    ) -> Result<Buffer<T>> {
         let mut buffer = self.room(values.len(), what)?;
         self.write(values, &mut buffer)?;
         Ok(buffer)
     }
 
-    /// Copies to the first places of a buffer. The values may be changed at once.
-    pub fn write<T: DeviceRepr>(&self, values: &[T], to: &mut Buffer<T>) -> Result<()> {
-        self.copy(values, to)?;
-        // Whether the driver still reads the values is not said for all machines.
-        self.wait()
+    /// Copies to the first places of a buffer.
+    pub fn write<T: DeviceRepr + Send + 'static>(
+        &self,
+        values: Vec<T>,
+        to: &mut Buffer<T>,
+    ) -> Result<()> {
+        let copied = self.copy(&values, to);
+        // How long the driver reads them is not said for all machines.
+        self.kept().push(Box::new(values));
+        copied
     }
 
     fn copy<T: DeviceRepr>(&self, values: &[T], to: &mut Buffer<T>) -> Result<()> {
@@ -418,7 +436,13 @@ impl Queue {
 
     /// Until all is done.
     pub fn wait(&self) -> Result<()> {
-        self.stream.synchronize().map_err(failed)
+        self.stream.synchronize().map_err(failed)?;
+        self.kept().clear();
+        Ok(())
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Box<dyn Any + Send>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

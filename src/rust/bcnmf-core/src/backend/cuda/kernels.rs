@@ -115,6 +115,32 @@ arguments! {
         cells: u32,
         stride: u32,
     }
+    /// What the cells of a set have for W.
+    Gathered {
+        numerator: Address,
+        denominator: Address,
+        size: Address,
+        own: Address,
+    }
+    /// A W step of all features.
+    WStep {
+        sets: [Gathered; 2],
+        w: Address,
+        w_next: Address,
+        weight: f64,
+        l1: f64,
+        l2: f64,
+        guard: f64,
+        floor: f64,
+        ceiling: f64,
+        features: u32,
+        k: u32,
+        stride: u32,
+        parts: u32,
+        own_parts: u32,
+        quadratic: u32,
+        steps: u32,
+    }
     /// Sums of parts.
     SumParts {
         parts: Address,
@@ -147,9 +173,9 @@ arguments! {
 macro_rules! kernels {
     ($($type:ident)*) => {$(impl Arguments for $type {})*};
 }
-kernels!(CellStep FeatureSums Zeros Totals SumParts Scale Transpose);
+kernels!(CellStep FeatureSums Zeros Totals WStep SumParts Scale Transpose);
 
-/// Threads of a block, in `factors.cu` and in `common.cu`.
+/// Threads of a block, in sources for one number of factors and `loadings.cu`, and in the others.
 pub const FACTOR_THREADS: u32 = 128;
 pub const COMMON_THREADS: u32 = 256;
 
@@ -180,6 +206,9 @@ impl Module {
         String::from_utf8(text).expect("PTX is text")
     }
 }
+
+/// The kernel for W steps, for any number of factors.
+pub const LOADINGS: Module = module!("loadings");
 
 /// Kernels for the sizes of features, for any number of factors.
 pub const SIZES: Module = module!("sizes");
@@ -334,6 +363,7 @@ mod tests {
         ] {
             assert_eq!(parameter(&SIZES.ptx(), kernel), size, "{kernel}");
         }
+        assert_eq!(parameter(&LOADINGS.ptx(), "w_step"), size_of::<WStep>());
         for (kernel, size) in [
             ("count_entries", size_of::<Transpose>()),
             ("count_before", size_of::<Transpose>()),
@@ -341,8 +371,7 @@ mod tests {
             ("place_entries", size_of::<Transpose>()),
             ("total_h", size_of::<Totals>()),
             ("gram_h", size_of::<Totals>()),
-            ("sum_float_parts", size_of::<SumParts>()),
-            ("sum_double_parts", size_of::<SumParts>()),
+            ("sum_parts", size_of::<SumParts>()),
             ("scale_h", size_of::<Scale>()),
         ] {
             assert_eq!(parameter(&COMMON.ptx(), kernel), size, "{kernel}");

@@ -1,16 +1,18 @@
 //! NVIDIA GPUs, through the driver alone: it is looked for when it is asked for, and compiles the embedded PTX for the GPU that there is.
 //!
 //! Data are on the device in chunks of cells, once by cell for H steps and once by feature for the numerators of W; what has no room there comes through
-//! two slots of pinned memory while the chunk before is in work. Coefficients stay on the device between passes. W steps are taken by the CPU, in double,
-//! from records of features × factors, as for threads: there is one W step.
+//! two slots of pinned memory while the chunk before is in work. Coefficients stay on the device between passes. A W step is one kernel, in double, which
+//! adds up what the pass has left in parts; the loadings alone come back, to be normalised and compared.
 //!
 //! No sum depends on the order in which blocks happen to run, so a GPU gives the same bits again.
 
 mod chunk;
+mod constants;
 mod data;
 mod dispersed;
 mod driver;
 mod kernels;
+mod loadings;
 mod pass;
 
 pub(crate) use data::Data;

@@ -2,34 +2,26 @@
 
 use super::check;
 use super::chunk::{Chunk, Staging, Transposer};
+use super::constants::Constants;
 use super::data::Data;
-use super::dispersed::{Dispersed, SLOPES, abreast, own_parts, parts_of_cells};
+use super::dispersed::{Dispersed, SLOPES, abreast};
 use super::driver::{Buffer, Kernel, Queue, wait_for};
-use super::kernels::{
-    Address, Arguments, COMMON, COMMON_THREADS, CellStep, FACTOR_THREADS, FeatureSums, Layout,
-    Module, Rates, Scale, SumParts, Totals,
-};
+use super::kernels::{COMMON, COMMON_THREADS, CellStep, FACTOR_THREADS, Layout, Module, Scale};
+use super::loadings::{Loadings, denominator_len};
 use crate::backend::{Backend, Coefficients, Job, Set, Sums};
+use crate::fit::WControl;
 use crate::loss::LossKind;
 use crate::matrix::Matrix;
 use crate::stats::WStats;
 use crate::width::padded;
 use crate::{FitParams, Problem, Result};
-use cudarc::driver::{CudaEvent, DeviceRepr};
+use cudarc::driver::CudaEvent;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// Blocks of a pass over cells: a fixed number, so that sums are the same on all devices.
 pub const MEASURING: usize = 4096;
-
-/// Blocks that add up denominators: sums of coefficients, and Gram matrices, which take more room.
-const ADDING: [usize; 2] = [256, 64];
-
-/// Parts of a feature's entries that are added up by blocks of their own: few features alone would not keep a device busy.
-pub fn parts_of(features: usize) -> usize {
-    (8192 / features.max(1)).clamp(1, 32)
-}
 
 /// The coefficients of a fit's cells, and passes over the data of a device.
 pub(crate) struct Cells {
@@ -45,23 +37,18 @@ pub(crate) struct Cells {
     next: [Buffer<f32>; 2],
     /// The coefficients here, while those are the ones that count.
     host: Option<Coefficients<f32>>,
-    w: Buffer<f32>,
+    loadings: Loadings,
     /// Of both sets, as features' sizes may differ.
     shared: [Buffer<f32>; 2],
     scale: Buffer<f32>,
     flag: Buffer<u32>,
     /// Whether the new coefficients were looked at.
     looked: bool,
-    sides: [Side; 2],
-    /// Room for sums of parts.
-    float_sums: Buffer<f32>,
-    double_sums: Buffer<f64>,
+    /// What passes measure of both sets, block by block.
+    measured: [Buffer<f64>; 2],
     dispersed: Option<Dispersed>,
     /// Wᵀx and xᵀx of a chunk's cells, where they come first.
     pulls: Option<(Buffer<f32>, Buffer<f64>)>,
-    /// Parts of numerators and denominators.
-    parts: usize,
-    adding: usize,
     /// Logarithms of the odds of dropout of cells that have them.
     log_odds: [Vec<f32>; 2],
     slots: Vec<Slot>,
@@ -83,19 +70,7 @@ struct Kernels {
     cell_step: Option<Kernel<CellStep>>,
     /// What comes before it with squared errors of data that are not compressed.
     cell_pull: Option<Kernel<CellStep>>,
-    feature_sums: Kernel<FeatureSums>,
-    totals: Kernel<Totals>,
-    float_parts: Kernel<SumParts>,
-    double_parts: Kernel<SumParts>,
     scale: Kernel<Scale>,
-}
-
-/// What a pass adds up for a set.
-struct Side {
-    sums: Buffer<f64>,
-    /// Parts × features × stride.
-    numerator: Buffer<f32>,
-    denominator: Buffer<f64>,
 }
 
 /// Room for a chunk on its way.
@@ -104,20 +79,6 @@ struct Slot {
     chunk: Chunk,
     /// When the kernels are done with it.
     free: CudaEvent,
-}
-
-/// Weights and rates of features and cells.
-struct Constants {
-    feature_weight: Option<Buffer<f32>>,
-    profile: Option<Buffer<f32>>,
-    sets: [OfSet; 2],
-}
-
-#[derive(Default)]
-struct OfSet {
-    cell_weight: Option<Buffer<f32>>,
-    ambient: Option<Buffer<f32>>,
-    down: Option<Buffer<f32>>,
 }
 
 impl Cells {
@@ -139,21 +100,8 @@ impl Cells {
         let cells = problem.sets().map(|set| set.map_or(0, Matrix::columns));
         let kernels = Kernels::load(&queue, layout, params.loss, data.dense)?;
         let room = |cells: usize| queue.room(cells * stride, "the coefficients");
-        let (denominator, adding) = match params.loss {
-            LossKind::Mse => (stride * stride, ADDING[1]),
-            _ => (stride, ADDING[0]),
-        };
-        let parts = match data.dense {
-            true => parts_of_cells(layout, features),
-            false => parts_of(features),
-        };
-        let side = || {
-            Ok(Side {
-                sums: queue.room(3 * MEASURING, "sums")?,
-                numerator: queue.room(parts * features * stride, "sums for W")?,
-                denominator: queue.room(adding * denominator, "sums for W")?,
-            })
-        };
+        let shared = || queue.room(denominator_len(params.loss, layout), "the loadings");
+        let measured = || queue.room(3 * MEASURING, "sums");
         let chunks = data.sets.iter().flatten().map(|plan| plan.cells.len());
         let pulls = (kernels.cell_pull.is_some())
             .then(|| {
@@ -178,7 +126,12 @@ impl Cells {
             .then(|| Dispersed::new(&queue, layout, features, chunks, cells, params))
             .transpose()?;
         let padded = padded::<f32>(params.k);
-        let record = || WStats::new(params.loss, [features, 0], padded, false);
+        // All else for W stays on the device.
+        let record = || WStats {
+            numerator: Vec::new(),
+            own: Vec::new(),
+            ..WStats::new(params.loss, [features, 0], padded, false)
+        };
         let background = usize::from(problem.background.is_some());
         Ok(Cells {
             transposer: (data.streamed)
@@ -194,21 +147,14 @@ impl Cells {
                 next: h.each_ref().map(|h| vec![0.0; h.len()]),
                 now: h,
             }),
-            w: queue.room(features * stride, "the loadings")?,
-            shared: [
-                queue.room(denominator, "the loadings")?,
-                queue.room(denominator, "the loadings")?,
-            ],
+            loadings: Loadings::new(&queue, layout, features, params.loss, data)?,
+            shared: [shared()?, shared()?],
             scale: queue.room(stride, "the loadings")?,
             flag: queue.room(1, "the loadings")?,
             looked: false,
-            sides: [side()?, side()?],
-            float_sums: queue.room(features * stride, "sums for W")?,
-            double_sums: queue.room(denominator.max(features * SLOPES), "sums for W")?,
+            measured: [measured()?, measured()?],
             dispersed,
             pulls,
-            parts,
-            adding,
             log_odds: Default::default(),
             slots,
             constants: None,
@@ -241,30 +187,27 @@ impl Cells {
         if let Some(host) = self.host.take() {
             let sets = host.now.iter().zip(&mut self.now);
             for (h, now) in sets.filter(|(h, _)| !h.is_empty()) {
-                self.queue.write(&self.layout.spread(h, self.padded), now)?;
+                self.queue.write(self.layout.spread(h, self.padded), now)?;
             }
         }
         let w = self.layout.spread(job.basis.w, self.padded);
-        self.queue.write(&w, &mut self.w)?;
+        self.loadings.begin(&self.queue, w, job.stats)?;
         for (set, shared) in self.shared.iter_mut().enumerate() {
             let (sums, numbers) = match self.loss {
                 LossKind::Mse => (job.basis.shared, self.layout.k * self.layout.stride()),
                 LossKind::Poisson => (job.basis.shared, self.layout.stride()),
                 LossKind::Nb | LossKind::Zinb => (job.dispersed[set].sums, self.layout.stride()),
             };
-            let rows = self.layout.spread(sums, self.padded);
+            let mut rows = self.layout.spread(sums, self.padded);
+            rows.resize(numbers, 0.0);
             self.queue.clear(shared)?;
-            self.queue.write(&rows[..numbers], shared)?;
+            self.queue.write(rows, shared)?;
         }
         if let Some(dispersed) = &mut self.dispersed {
             dispersed.begin(&self.queue, job, self.padded)?;
         }
-        for side in &mut self.sides {
-            self.queue.clear(&mut side.sums)?;
-            if job.stats {
-                self.queue.clear(&mut side.numerator)?;
-                self.queue.clear(&mut side.denominator)?;
-            }
+        for measured in &mut self.measured {
+            self.queue.clear(measured)?;
         }
         Ok(())
     }
@@ -311,7 +254,7 @@ impl Cells {
             self.now[set].at(first * stride),
             self.next[set].at(first * stride),
         );
-        let (control, side) = (job.control, &self.sides[set]);
+        let control = job.control;
         let step = CellStep {
             cells: chunk.by_cell(),
             rates,
@@ -321,12 +264,12 @@ impl Cells {
                 .pulls
                 .as_ref()
                 .map_or(0, |(_, squares)| squares.start()),
-            w: self.w.start(),
+            w: self.loadings.start(),
             h,
             h_next,
             shared: self.shared[set].start(),
-            down: address(&constants.sets[set].down, first),
-            sums: side.sums.start(),
+            down: constants.down(set, first),
+            sums: self.measured[set].start(),
             ambient_sum: job.basis.ambient_sum,
             l1: control.l1,
             l2: control.l2,
@@ -360,41 +303,13 @@ impl Cells {
         if !job.stats {
             return Ok(());
         }
-        let parts = self.parts as u32;
-        let mut sums = FeatureSums {
-            features: chunk.by_feature(),
-            rates,
-            dense: chunk.dense(),
-            cells: count as u32,
-            w: self.w.start(),
-            h: h_next,
-            numerator: side.numerator.start(),
-            count: self.features as u32,
-            stride: stride as u32,
-            lanes,
-            parts,
-            ..FeatureSums::default()
-        };
+        let mut sums = self.loadings.sums(set, chunk, rates, h_next);
         if let Some(dispersed) = &self.dispersed {
             sums.rates = dispersed.rates(rates, job, set, first, true);
             sums.own = dispersed.own(set).start();
-            dispersed.record(queue, job, set, chunk, sums)?;
+            dispersed.record(queue, job, set, &sums)?;
         }
-        let blocks = match self.data.dense {
-            true => self.features.div_ceil(abreast(self.layout)),
-            false => self.features,
-        };
-        let blocks = [blocks as u32, parts];
-        queue.launch(&self.kernels.feature_sums, blocks, FACTOR_THREADS, &sums)?;
-        let totals = Totals {
-            h: h_next,
-            cell_weight: rates.cell_weight,
-            sums: side.denominator.start(),
-            cells: count as u32,
-            stride: stride as u32,
-        };
-        let blocks = count.div_ceil(32).min(self.adding) as u32;
-        queue.launch(&self.kernels.totals, [blocks, 1], COMMON_THREADS, &totals)
+        self.loadings.record(queue, set, &sums)
     }
 
     /// Fetches what a pass has added up.
@@ -403,8 +318,7 @@ impl Cells {
             if self.data.sets[set].is_empty() {
                 continue;
             }
-            let side = &self.sides[set];
-            let measured = self.queue.read(&side.sums)?;
+            let measured = self.queue.read(&self.measured[set])?;
             let sum = |at: usize| measured.iter().skip(at).step_by(3).sum();
             self.sums[set] = Sums {
                 divergence: sum(0),
@@ -412,38 +326,16 @@ impl Cells {
                 excess: sum(2),
                 ..Sums::default()
             };
-            if !job.stats {
-                continue;
-            }
-            let kernels = &self.kernels;
-            let (floats, doubles) = (&kernels.float_parts, &kernels.double_parts);
-            let (room, wide) = (&self.float_sums, &self.double_sums);
-            let numerator = sum_parts(&self.queue, floats, &side.numerator, self.parts, room)?;
-            let denominator =
-                sum_parts(&self.queue, doubles, &side.denominator, self.adding, wide)?;
-            let (padded, k) = (self.padded, self.layout.k);
-            let Some(record) = self.records[set].first_mut() else {
+            let dispersed = self.dispersed.as_ref().filter(|_| job.stats && job.sizes);
+            let (Some(dispersed), Some(record)) = (dispersed, self.records[set].first_mut()) else {
                 continue;
             };
-            record.numerator = self.layout.gather(&numerator, padded);
-            let rows = record.denominator.chunks_exact_mut(padded);
-            for (to, from) in rows.zip(denominator.chunks_exact(self.layout.stride())) {
-                to[..k].copy_from_slice(&from[..k]);
-            }
-            let Some(dispersed) = &self.dispersed else {
-                continue;
-            };
-            let parts = own_parts(self.layout, self.features);
-            let own = sum_parts(&self.queue, floats, dispersed.own(set), parts, room)?;
-            record.own = self.layout.gather(&own, padded);
-            if job.sizes {
-                let slopes = sum_parts(&self.queue, doubles, dispersed.slopes(set), parts, wide)?;
-                for (i, slopes) in slopes.as_chunks::<SLOPES>().0.iter().enumerate() {
-                    let [first, second, dropout @ ..] = *slopes;
-                    record.sizes[i] = [first, second];
-                    if let Some(sums) = record.dropout.get_mut(i) {
-                        *sums = dropout;
-                    }
+            let slopes = dispersed.slopes(&self.queue, set)?;
+            for (i, slopes) in slopes.as_chunks::<SLOPES>().0.iter().enumerate() {
+                let [first, second, dropout @ ..] = *slopes;
+                record.sizes[i] = [first, second];
+                if let Some(sums) = record.dropout.get_mut(i) {
+                    *sums = dropout;
                 }
             }
         }
@@ -465,34 +357,8 @@ impl Cells {
     }
 }
 
-/// Sums of a buffer's parts, fetched; `room` for them.
-fn sum_parts<T: DeviceRepr + Clone + Default>(
-    queue: &Queue,
-    kernel: &Kernel<SumParts>,
-    parts: &Buffer<T>,
-    number: usize,
-    room: &Buffer<T>,
-) -> Result<Vec<T>> {
-    if number == 1 {
-        return queue.read(parts);
-    }
-    let count = parts.len() / number;
-    let arguments = SumParts {
-        parts: parts.start(),
-        sum: room.start(),
-        count: count as u64,
-        number: number as u32,
-    };
-    let blocks = (count as u32).div_ceil(COMMON_THREADS);
-    queue.launch(kernel, [blocks, 1], COMMON_THREADS, &arguments)?;
-    queue.read_first(room, count)
-}
-
 impl Kernels {
     fn load(queue: &Queue, layout: Layout, loss: LossKind, dense: bool) -> Result<Self> {
-        fn common<A: Arguments>(queue: &Queue, name: &str) -> Result<Kernel<A>> {
-            queue.gpu().kernel(COMMON, name)
-        }
         use LossKind::{Mse, Nb, Poisson, Zinb};
         let step = match (loss, dense) {
             (Mse, _) => Some(layout.factors("cell_step_mse")),
@@ -501,76 +367,16 @@ impl Kernels {
             (Nb | Zinb, _) => None,
         };
         let pull = (loss == Mse && dense).then(|| layout.dense("cell_pull_mse"));
-        let sums = match (loss, dense) {
-            (Mse, false) => layout.factors("feature_sums_mse"),
-            (Mse, true) => layout.dense("feature_tiles_mse"),
-            (Poisson, false) => layout.factors("feature_sums_poisson"),
-            (Poisson, true) => layout.dense("feature_tiles_poisson"),
-            (Nb | Zinb, _) => layout.dispersed("feature_sums_nb"),
-        };
         let cells = |named: Option<(Module, String)>| {
             let load = |(module, name): (Module, String)| queue.gpu().kernel(module, &name);
             named.map(load).transpose()
         };
-        let totals = match loss {
-            Mse => "gram_h",
-            _ => "total_h",
-        };
         Ok(Kernels {
             cell_step: cells(step)?,
             cell_pull: cells(pull)?,
-            feature_sums: queue.gpu().kernel(sums.0, &sums.1)?,
-            totals: common(queue, totals)?,
-            float_parts: common(queue, "sum_float_parts")?,
-            double_parts: common(queue, "sum_double_parts")?,
-            scale: common(queue, "scale_h")?,
+            scale: queue.gpu().kernel(COMMON, "scale_h")?,
         })
     }
-}
-
-impl Constants {
-    fn upload(queue: &Queue, job: &Job<'_, f32>) -> Result<Self> {
-        let copy = |values: &[f32]| {
-            let some = (!values.is_empty()).then_some(values);
-            some.map(|values| queue.upload(values, "weights"))
-                .transpose()
-        };
-        let narrow = |values: &[f64]| values.iter().map(|&v| v as f32).collect::<Vec<_>>();
-        let of_set = |set: usize| -> Result<OfSet> {
-            let background = set == Set::Background as usize;
-            let down: Vec<f32> = (job.size_factors[set].iter())
-                .map(|factor| factor.recip() as f32)
-                .collect();
-            Ok(OfSet {
-                cell_weight: copy(&narrow(job.weights[set]))?,
-                ambient: if background { copy(job.ambient)? } else { None },
-                down: copy(&down)?,
-            })
-        };
-        Ok(Constants {
-            feature_weight: copy(job.basis.weight)?,
-            profile: copy(job.basis.ambient)?,
-            sets: [of_set(0)?, of_set(1)?],
-        })
-    }
-
-    /// Those of a set's cells from this one on.
-    fn rates(&self, set: usize, first: usize, guard: f32) -> Rates {
-        let of_set = &self.sets[set];
-        Rates {
-            feature_weight: address(&self.feature_weight, 0),
-            cell_weight: address(&of_set.cell_weight, first),
-            profile: address(&self.profile, 0),
-            ambient: address(&of_set.ambient, first),
-            guard,
-            ..Rates::default()
-        }
-    }
-}
-
-/// Where an entry of a buffer is, if there is one.
-fn address(buffer: &Option<Buffer<f32>>, at: usize) -> Address {
-    buffer.as_ref().map_or(0, |buffer| buffer.at(at))
 }
 
 impl Backend<f32> for Cells {
@@ -614,6 +420,14 @@ impl Backend<f32> for Cells {
         self.records = records;
     }
 
+    fn step_w(&mut self, w_next: &mut [f32], control: WControl) -> Result<bool> {
+        let sets = self.data.sets.each_ref().map(|set| !set.is_empty());
+        let (queue, dispersed) = (&self.queue, self.dispersed.as_ref());
+        let next = self.loadings.step(queue, sets, dispersed, control)?;
+        w_next.copy_from_slice(&self.layout.gather(&next, self.padded));
+        Ok(true)
+    }
+
     fn log_odds(&self, set: Set) -> Vec<f32> {
         self.log_odds[set as usize].clone()
     }
@@ -622,7 +436,7 @@ impl Backend<f32> for Cells {
         self.looked = true;
         let narrow: Vec<f32> = scale.iter().map(|&s| s as f32).collect();
         let scale = self.layout.spread(&narrow, self.padded);
-        self.queue.write(&scale, &mut self.scale)?;
+        self.queue.write(scale, &mut self.scale)?;
         self.queue.clear(&mut self.flag)?;
         for next in self.next.iter().filter(|next| next.len() > 0) {
             let arguments = Scale {
