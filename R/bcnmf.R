@@ -49,6 +49,10 @@
 #' value (Hsieh and Dhillon 2011) and goes much further than as many multiplicative steps; what a contrast adds for `w` is concave, and replaced by its tangent before each pass. (`w` of online mini-batches,
 #' and `h` of cells with held-out entries, take multiplicative steps.) No step can go uphill, and `steps = 1` is the published algorithm. Some hundred sweeps are normal.
 #'
+#' Between two sweeps `w` goes on in the direction of its last step (`accelerate`; extrapolation with restart after Ang and Gillis 2019, of the logarithms of loadings where steps are multiplicative), further and further until the objective rises, and then
+#' starts again with half of that. This about halves the sweeps that a fit needs, at no cost; in exchange the objective in `fit$history`, which is that of where `w` has gone on to, may rise a little now and then.
+#' The model is always what the last step itself has led to. Fits that compare held-out entries and mini-batches are not accelerated.
+#'
 #' With `device = "cuda"` the sweeps run on an NVIDIA GPU: the same steps of the same algorithm in single precision, so that a fit takes the same way up to rounding, and two runs on one GPU give the same bits. It
 #' needs NVIDIA's driver (525.60 or newer) and a GPU of 2017 or later (compute capability 7.0), and nothing else. Data that have no room in its memory are copied in parts in every sweep, while it is at work on the part before. Masks, mini-batches,
 #' modalities with losses of their own, double precision and more than 128 factors need the CPU, as do the short fits that choose `k`, `k_target`, `alpha` or `loss`. Should the GPU
@@ -143,6 +147,7 @@
 #' @param steps steps of `h` and of `w` in a sweep, one or two whole numbers; `NULL` for what suits the loss. `steps = 1` is the algorithm as published, with
 #'   `"mse"` more are passes of coordinate descent (see details).
 #'   With counts `w` takes one step in any case.
+#' @param accelerate whether `w` goes on in the direction of its last step between two sweeps (see details); `NULL` for yes unless `steps` are given. Mini-batches do not.
 #' @param dispersion with `loss = "nb"` or `"zinb"`: `"gene"` estimates one dispersion a feature by maximum likelihood every few sweeps, `"global"` one for all; or known numbers, one or one
 #'   a feature, 0 for Poisson counts. Estimates stay between 1e-6 (where the feature is taken for Poisson, 0, from then on) and 1000. `fit$dispersion` has them, by feature.
 #' @param dispersion_shared whether target and background have the same dispersions: those of what `w` describes, the target, and with `k_target` the background too, by its weight. `FALSE` estimates
@@ -169,6 +174,7 @@
 #'   Mairal, Bach, Ponce and Sapiro (2010), Online learning for matrix factorization and sparse coding.
 #'   Cappé and Moulines (2009), On-line expectation-maximization algorithm for latent data models.
 #'   Hsieh and Dhillon (2011), Fast coordinate descent methods with variable selection for non-negative matrix factorization.
+#'   Ang and Gillis (2019), Accelerating nonnegative matrix factorization algorithms using extrapolation.
 #'   Gillis and Glineur (2012), Accelerated multiplicative updates and hierarchical ALS algorithms for nonnegative matrix factorization.
 #' @seealso [summary()][summary.bcnmf] and [biplot()][biplot.bcnmf] to read a model, [contrast()], [top_features()],
 #'   [predict()][predict.bcnmf] for new cells, [simulate_contrast()] for data with known programs.
@@ -218,7 +224,7 @@ target_first <- function(call, env) {
 #' @export
 bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, beta = NULL, k_target = NULL, lambda = NULL,
                           loss = c("mse", "poisson", "nb", "zinb"), seed = 1, init = NULL, tol = if (is.null(batch_size)) 1e-8 else 1e-3, maxit = 1000,
-                          L1 = 0, L2 = 0, precision = c("single", "double"), threads = NULL, device = NULL, verbose = NULL, steps = NULL, ambient = 0.02,
+                          L1 = 0, L2 = 0, precision = c("single", "double"), threads = NULL, device = NULL, verbose = NULL, steps = NULL, accelerate = NULL, ambient = 0.02,
                           dispersion = "gene", dispersion_shared = TRUE, zi = c("feature", "cell"), mask = NULL, weights = NULL, size_factors = NULL, batch_size = NULL, update = c("batch", "pass"), ...) {
   call <- rlang::current_env()
   given <- setdiff(names(match.call()), if (is.null(k)) "k")
@@ -243,7 +249,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
   if (!is.null(found)) loss <- found$distribution[found$selected]
   tried <- if (identical(k, "auto")) auto_ranks(x, k_target, seed, init, call)
   settings <- check_settings(
-    x, y, if (is.null(tried)) k else max(tried), alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, steps, ambient,
+    x, y, if (is.null(tried)) k else max(tried), alpha, beta, k_target, lambda, loss, seed, init, tol, maxit, L1, L2, precision, threads, verbose, steps, accelerate, ambient,
     dispersion, dispersion_shared, zi, batch_size, update, device, call
   )
   settings$device <- choose_device(x, y, settings, verbose, call)
@@ -284,7 +290,7 @@ look_at_data <- function(x, y, settings, call) {
 inherited_settings <- function(fit, given, has_background) {
   take <- list(k = ncol(fit@w), loss = model_losses(fit))
   if (has_dispersions(fit@loss)) take$dispersion <- if (fit@misc$dispersion_by == "fixed") fit@misc$dispersion else fit@misc$dispersion_by
-  for (name in c("L1", "L2", "precision", "tol", "steps", "ambient", "batch_size", "update", "dispersion_shared", "zi", "weights")) take[[name]] <- fit@misc[[name]]
+  for (name in c("L1", "L2", "precision", "tol", "steps", "accelerate", "ambient", "batch_size", "update", "dispersion_shared", "zi", "weights")) take[[name]] <- fit@misc[[name]]
   if (has_background && ncol(fit@h_background) > 0 && !any(c("alpha", "beta", "k_target", "lambda") %in% given)) {
     if (any(fit@target_only)) {
       take$k_target <- sum(fit@target_only)
@@ -294,7 +300,7 @@ inherited_settings <- function(fit, given, has_background) {
     }
   }
   # the tolerance of mini-batches is another one
-  take[setdiff(names(take), c(given, if ("batch_size" %in% given) "tol"))]
+  take[setdiff(names(take), c(given, if ("batch_size" %in% given) "tol", if ("steps" %in% given) "accelerate"))]
 }
 
 # What was compared to choose its contrast, as long as it has that contrast, and its number of factors.

@@ -11,7 +11,7 @@ is_mse <- function(loss) is.character(loss) && identical(loss[1], "mse")
 default_lambda <- 2
 
 check_settings <- function(target, background, k, alpha, beta, k_target, lambda, loss, seed, init,
-                           tol, maxit, L1, L2, precision, threads, verbose, steps, ambient, dispersion, dispersion_shared, zi, batch_size, update, device, call) {
+                           tol, maxit, L1, L2, precision, threads, verbose, steps, accelerate, ambient, dispersion, dispersion_shared, zi, batch_size, update, device, call) {
   most <- min(dim(target))
   check_rank_given(k, NULL, call)
   k <- check_rank(k, most, call)
@@ -25,6 +25,7 @@ check_settings <- function(target, background, k, alpha, beta, k_target, lambda,
     precision = check_choice(precision, c("single", "double"), arg = "precision", call = call),
     threads = resolve_threads(threads, call),
     steps = check_steps(steps, call),
+    accelerate = check_accelerate(accelerate, steps, call),
     ambient = check_number(ambient, min = 0, max = 0.5, arg = "ambient", call = call),
     batches = check_batches(batch_size, update, call),
     device = check_device(device, call),
@@ -72,6 +73,12 @@ check_steps <- function(steps, call) {
   if (!ok) refuse(steps, "one or two whole numbers between 1 and 1000 (for h and w)", "steps", call)
   steps <- rep_len(as.double(steps), 2)
   steps[c(1, 1, 2)]
+}
+
+# Steps that a user asks for are taken as they are.
+check_accelerate <- function(accelerate, steps, call) {
+  check_flag(accelerate, null_ok = TRUE, arg = "accelerate", call = call)
+  as.double(if (is.null(accelerate)) is.null(steps) else accelerate)
 }
 
 # As the core takes them: size, and whether w moves after every batch; none for the full batch.

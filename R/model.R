@@ -26,7 +26,7 @@ new_model <- function(result, data, settings, x, y, init, interrupted, call) {
       call = call, seed = settings$seed, init = settings$init, tol = settings$tol, maxit = settings$maxit,
       L1 = settings$L1, L2 = settings$L2, precision = settings$precision, threads = settings$threads,
       device = device_label(settings$device), mishaps = Filter(nzchar, vapply(result$outcomes, function(outcome) outcome$mishap, "")),
-      steps = if (length(settings$steps)) settings$steps[-2], ambient = settings$ambient,
+      steps = if (length(settings$steps)) settings$steps[-2], accelerate = settings$accelerate > 0, ambient = settings$ambient,
       batch_size = if (length(settings$batches)) settings$batches[1], update = if (length(settings$batches)) c("pass", "batch")[1 + settings$batches[2]],
       iterations = outcomes$iterations[outcomes$best], converged = outcomes$converged[outcomes$best], interrupted = interrupted,
       feature_mean = data$feature_mean, feature_mean_background = data$feature_mean_background,

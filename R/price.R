@@ -9,7 +9,7 @@ contrast_price <- function(fit, x, settings, call) {
   if (!isTRUE(fit@alpha > 0) || !any(fit@history$iteration > 0)) return(NA_real_)
   plain <- fit_settings(
     k = settings$k, loss = settings$loss, zi = settings$zi, threads = settings$threads, precision = settings$precision,
-    L1 = settings$L1, L2 = settings$L2,
+    L1 = settings$L1, L2 = settings$L2, accelerate = settings$accelerate,
     # at most a fifth of what the fit itself took
     maxit = min(price_sweeps, ceiling(fit@misc$iterations / 5)), seed = 1
   )

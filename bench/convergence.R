@@ -7,9 +7,10 @@ source(file.path(bench_dir, "quality_data.R"))
 # Arguments of bcnmf(); the first is the published algorithm, which times are relative to.
 ways <- list(
   "one step of each" = list(steps = 1),
-  "default steps" = list(),
+  "default steps, not accelerated" = list(accelerate = FALSE),
+  "default" = list(),
   "twice the default of h" = list(twice = TRUE),
-  "default steps, nndsvd" = list(init = "nndsvd")
+  "default, nndsvd" = list(init = "nndsvd")
 )
 
 # Plain fits, and one of each kind of contrast.

@@ -4,12 +4,44 @@ test_that("steps in a sweep are counted, inherited and checked", {
   five <- bcnmf(sim$target, sim$background, k = 3, maxit = 10)
   expect_identical(one$steps, c(1, 1))
   expect_lt(five$divergence[["objective"]], one$divergence[["objective"]])
-  expect_same_model(bcnmf(sim$target, sim$background, k = 3, maxit = 10, steps = 5), five)
+  expect_same_model(bcnmf(sim$target, sim$background, k = 3, maxit = 10, steps = 5, accelerate = TRUE), five)
   rest <- bcnmf(sim$target, sim$background, init = bcnmf(sim$target, sim$background, k = 3, maxit = 4, steps = 1), maxit = 6)
   expect_same_model(rest, one, tolerance = 1e-4)
   for (bad in list(0, 1.5, c(1, 2, 3), "1", NA, Inf)) {
     expect_bcnmf_error(bcnmf(sim$target, k = 2, steps = bad), "between 1 and 1000 \\(for h and w\\)", "steps")
   }
+})
+
+test_that("accelerated fits need fewer sweeps for the same objective, and are what their last step has led to", {
+  sim <- simulate_contrast(200, 300, 200, k_shared = 4, k_target = 2, share = 0.1, depth = 300, seed = 3)
+  for (loss in c("mse", "poisson", "nb")) {
+    fit <- function(accelerate) {
+      bcnmf(sim$target, sim$background, k = 6, k_target = 2, loss = loss, maxit = 1000, seed = 1, accelerate = accelerate, precision = "double", verbose = FALSE)
+    }
+    plain <- fit(FALSE)
+    fast <- fit(NULL)
+    expect_true(fast$accelerate)
+    expect_lt(fast$divergence[["objective"]], 1.001 * plain$divergence[["objective"]])
+    reached <- function(fit) which(fit$history$objective <= 1.001 * plain$divergence[["objective"]])[1]
+    expect_lt(reached(fast), reached(plain))
+    # the objective is that of the model, not of where w has gone on to
+    for (maxit in c(1, 2, 7)) {
+      short <- bcnmf(sim$target, sim$background, k = 6, k_target = 2, loss = loss, maxit = maxit, precision = "double", verbose = FALSE)
+      if (loss == "mse") {
+        error <- function(x, h) sum((x - short$w %*% (h * 1))^2)
+        whole <- error(sim$target, short$d * short$h) + short$lambda * error(sim$background, short$d_background * short$h_background)
+        expect_equal(short$divergence[["objective"]], whole, tolerance = 1e-9)
+      }
+      expect_equal(unname(colSums(short$w)), rep(1, 6))
+    }
+  }
+  # steps that are asked for are taken as they are
+  expect_false(bcnmf(sim$target, k = 2, maxit = 2, steps = 2)$accelerate)
+  rest <- function(...) bcnmf(sim$target, init = bcnmf(sim$target, k = 2, maxit = 2, accelerate = FALSE), maxit = 2, ...)$accelerate
+  expect_false(rest())
+  expect_true(rest(accelerate = TRUE))
+  expect_false(bcnmf(sim$target, init = bcnmf(sim$target, k = 2, maxit = 2), maxit = 2, steps = 1)$accelerate)
+  expect_bcnmf_error(bcnmf(sim$target, k = 2, accelerate = 2), "TRUE or FALSE", "accelerate")
 })
 
 test_that("a fit is a valid model with the data's names", {
@@ -143,7 +175,7 @@ test_that("continuing equals one long run", {
     # the penalties kill a factor
     run <- function(maxit, ...) {
       suppressWarnings(do.call(bcnmf, c(
-        list(sim$target, sim$background, k = 3, loss = "poisson", maxit = maxit, tol = 0, precision = "double"), args, list(...)
+        list(sim$target, sim$background, k = 3, loss = "poisson", maxit = maxit, tol = 0, precision = "double", accelerate = FALSE), args, list(...)
       )), classes = "bcnmf_warning")
     }
     long <- run(30)
@@ -206,11 +238,16 @@ test_that("one row, one column, one factor, empty rows and columns work", {
 
 test_that("values of any magnitude that can be squared are fitted", {
   x <- matrix(stats::rexp(200), 20)
-  reference <- bcnmf(x, k = 3, maxit = 30)
-  for (scale in c(1e-90, 1e-30, 1e30, 1e90)) {
-    fit <- bcnmf(x * scale, k = 3, maxit = 30)
-    expect_equal(fit$w, reference$w, tolerance = 1e-3)
-    expect_true(all(is.finite(fit$d)))
+  for (precision in c("single", "double")) {
+    # in single precision rounding grows where w goes on
+    run <- function(x) bcnmf(x, k = 3, maxit = 30, precision = precision, accelerate = precision == "double")
+    reference <- run(x)
+    for (scale in c(1e-90, 1e-30, 1e30, 1e90)) {
+      fit <- run(x * scale)
+      expect_equal(fit$w, reference$w, tolerance = if (precision == "double") 1e-9 else 1e-3)
+      expect_true(all(is.finite(fit$d)))
+      expect_true(all(is.finite(bcnmf(x * scale, k = 3, maxit = 30)$d)))
+    }
   }
 })
 

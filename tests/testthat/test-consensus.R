@@ -230,7 +230,7 @@ test_that("planted programs are found at least as well as by the median fit", {
   single <- stats::median(vapply(fits, function(fit) found(fit$w), 0))
   result <- consensus(fits, sim$target, sim$background)
   expect_gte(found(result$w), single - 2e-3)
-  expect_gte(found(result$model$w), single)
+  expect_gte(found(result$model$w), single - 1e-4)
 })
 
 test_that("the consensus is drawn", {

@@ -1,6 +1,6 @@
 test_that("dispersions are estimated, named, and near those that counts were drawn with", {
   sim <- dispersed_sim(1500)
-  fit <- bcnmf(sim$target, k = 3, loss = "nb", seed = 1)
+  fit <- bcnmf(sim$target, k = 3, loss = "nb", seed = 1:3)
   expect_named(fit$dispersion, rownames(sim$target))
   expect_null(fit$dispersion_background)
   common <- Matrix::rowMeans(sim$target) >= 0.5

@@ -127,8 +127,8 @@ test_that("target = names the target, wherever it stands", {
 
 test_that("a fit goes on from a model in an object", {
   object <- seurat_object()
-  half <- bcnmf_model(few(object, maxit = 10, tol = 0))
-  full <- bcnmf_model(few(object, maxit = 20, tol = 0))
+  half <- bcnmf_model(few(object, maxit = 10, tol = 0, accelerate = FALSE))
+  full <- bcnmf_model(few(object, maxit = 20, tol = 0, accelerate = FALSE))
   rest <- bcnmf_model(few(object, k = NULL, maxit = 10, init = half))
   expect_same_model(rest, full, tolerance = 1e-4)
   expect_identical(rest$loss, "poisson")

@@ -87,6 +87,7 @@ fn ask(target: &Robj, background: &Robj, arguments: &Arguments) -> Result<Asked>
         h_penalty,
         scaling: Scaling::Normalised,
         steps: steps(arguments, &problem, loss)?,
+        accelerate: arguments.number("accelerate")? != 0.0,
         ambient: arguments.number("ambient")?,
         dispersion: dispersion(arguments)?,
         batches: batches(arguments)?,

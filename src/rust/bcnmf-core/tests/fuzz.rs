@@ -199,6 +199,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
                     h_penalty,
                     scaling,
                     steps: Steps { h, first, w },
+                    accelerate: first % 2 == 0,
                     ambient,
                     dispersion,
                     dropout,

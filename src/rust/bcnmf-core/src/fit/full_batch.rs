@@ -3,6 +3,7 @@
 
 use super::dispersion::Sizes;
 use super::dropout::Odds;
+use super::extrapolation::Extrapolation;
 use super::mini_batch::{MiniBatch, SETTLE};
 use super::params::{Update, within};
 use super::problem::rescale_cells;
@@ -51,6 +52,8 @@ pub struct FullBatch<'a, T> {
     pub(super) w: Vec<T>,
     pub(super) w_next: Vec<T>,
     pub(super) cells: Box<dyn Backend<T> + 'a>,
+    /// Of fits that are accelerated.
+    extrapolation: Option<Extrapolation<T>>,
     shared: Vec<T>,
     /// What squared errors of a mixture need of their loadings, and what the W step does with these.
     shared_squares: Vec<T>,
@@ -235,6 +238,8 @@ impl<'a, T: Real> FullBatch<'a, T> {
             }
         };
         let batches = params.batches.filter(|_| phase == Phase::Batches);
+        let accelerates =
+            params.accelerate && params.scaling == Scaling::Normalised && phase == Phase::Sweep;
         let fresh = !matches!(start, Start::Factors(_));
         let mut fit = FullBatch {
             ambient: Ambient::new(&problem, &params, unit),
@@ -251,6 +256,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
                 None => Default::default(),
             },
             w_next: vec![T::zero(); working.w.len()],
+            extrapolation: accelerates.then(Extrapolation::new),
             shared: Vec::new(),
             shared_squares: Vec::new(),
             w: working.w,
@@ -380,6 +386,12 @@ impl<'a, T: Real> FullBatch<'a, T> {
         self.mishap.as_ref()
     }
 
+    /// The loadings after the last complete sweep, from which W may have gone on.
+    fn model(&self) -> &[T] {
+        let extrapolation = self.extrapolation.as_ref();
+        extrapolation.map_or(&self.w, |extrapolation| extrapolation.model(&self.w))
+    }
+
     /// The coefficients after the last complete sweep; those of a start if a device has lost them.
     fn coefficients(&self) -> [Cow<'_, [T]>; 2] {
         let cells = self.cells.coefficients();
@@ -403,7 +415,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
     pub fn factors(&self) -> Factors {
         let k = self.params.k;
         let h = self.coefficients();
-        let mut factors = Factors::from_working(&self.w, [&h[0], &h[1]], k, self.unit);
+        let mut factors = Factors::from_working(self.model(), [&h[0], &h[1]], k, self.unit);
         let [target, background] = &self.problem.size_factors;
         rescale_cells(&mut factors.h, k, target, false);
         rescale_cells(&mut factors.h_background, k, background, false);
@@ -552,18 +564,45 @@ impl<'a, T: Real> FullBatch<'a, T> {
         if !self.next_in_range()? {
             return Ok(());
         }
-        self.change = correlation_distance(&self.w, &self.w_next, self.entries());
+        self.change = correlation_distance(self.model(), &self.w_next, self.entries());
         std::mem::swap(&mut self.w, &mut self.w_next);
         self.cells.swap();
         self.estimate_sizes(records);
         self.converged = self.change < self.params.tol && self.sizes.settled();
-        self.revive()?;
-        self.share();
+        let revived = self.revive()?;
         // The record of this sweep is written by the next pass.
         if self.converged || self.history.len() >= self.params.maxit {
             self.phase = Phase::Evaluate;
         }
+        self.extrapolate(revived);
+        self.share();
         Ok(())
+    }
+
+    /// Has W go on from where a step has led to, unless factors were started anew; not from the last one.
+    fn extrapolate(&mut self, revived: bool) {
+        let Some(extrapolation) = &mut self.extrapolation else {
+            return;
+        };
+        if revived || self.phase != Phase::Sweep {
+            extrapolation.stop();
+            return;
+        }
+        let Some(last) = self.history.last() else {
+            return;
+        };
+        let descends = |control: &WControl| control.loss == LossKind::Mse && control.steps > 1;
+        let counts = self.problem.parts()[0] * padded::<T>(self.params.k);
+        let multiplicative = [
+            (counts, &self.w_control),
+            (self.w.len() - counts, &self.w_control_squares),
+        ];
+        let multiplicative = multiplicative
+            .into_iter()
+            .filter(|(_, control)| !descends(control))
+            .map(|(loadings, _)| loadings)
+            .sum();
+        extrapolation.go_on(&self.w_next, &mut self.w, multiplicative, last.objective);
     }
 
     /// The next W, from the records.
@@ -619,22 +658,23 @@ impl<'a, T: Real> FullBatch<'a, T> {
         self.w.len() / padded::<T>(self.params.k) * self.params.k
     }
 
-    /// Starts factors anew that do nothing, a few times at most.
-    fn revive(&mut self) -> Result<()> {
+    /// Starts factors anew that do nothing, a few times at most; whether there were any.
+    fn revive(&mut self) -> Result<bool> {
         let all = 3 * self.params.k;
         let time = is_time(&self.params, self.history.len(), self.converged);
         if !self.fresh || !time || self.revived >= all {
-            return Ok(());
+            return Ok(false);
         }
         // On a device they are only looked at, unless there is something to do.
         let found = look(&self.w, &self.cells.coefficients()?[0], &self.params);
+        let mut revived = 0;
         if !found.is_empty() {
             let (w, h) = (&mut self.w, &mut self.cells.host()?.now);
-            let revived = revive(&self.problem, &self.params, self.unit, found, w, h);
+            revived = revive(&self.problem, &self.params, self.unit, found, w, h);
             self.converged &= revived == 0;
             self.revived += revived;
         }
-        Ok(())
+        Ok(revived > 0)
     }
 
     pub(super) fn share(&mut self) {

@@ -5,6 +5,7 @@
 
 mod dispersion;
 mod dropout;
+mod extrapolation;
 mod full_batch;
 mod mini_batch;
 mod model;

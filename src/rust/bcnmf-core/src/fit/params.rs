@@ -243,6 +243,9 @@ pub struct FitParams {
     pub scaling: Scaling,
     /// Steps in a sweep.
     pub steps: Steps,
+    /// Whether W goes on in the direction of its last step between sweeps: the objective is that of where it has gone on to, and may
+    /// rise now and then. Neither with mini-batches nor with [`Scaling::Plain`].
+    pub accelerate: bool,
     /// Part of a background cell's total that a contrast takes as there without any factor, in the
     /// background's mean profile: what bounds the objective from below (see [`crate::loss::poisson`]).
     /// Without meaning where the background is explained, and with mse.
@@ -263,7 +266,7 @@ pub struct FitParams {
 
 impl FitParams {
     /// Plain NMF with `k` factors: no background weight, no penalties, 100 sweeps of one
-    /// step each, no factor started anew.
+    /// step each, not accelerated, no factor started anew.
     pub fn new(k: usize, loss: LossKind) -> Self {
         FitParams {
             k,
@@ -276,6 +279,7 @@ impl FitParams {
             h_penalty: Penalty::default(),
             scaling: Scaling::Normalised,
             steps: Steps::ONE,
+            accelerate: false,
             ambient: 0.0,
             dispersion: Dispersion::default(),
             dropout: Dropout::default(),
