@@ -161,5 +161,8 @@ methods <- list(
   }),
   "target-only: consensus of ten" = target_only(consensus_result),
   "target-only: embeddings of ten and equal weights" = target_only(function(data, ...) side_by_side(data, lambda = equal_weight(data), ...)),
+  "target-only: embeddings of ten random starts and equal weights" = target_only(
+    function(data, ...) side_by_side(data, lambda = equal_weight(data), init = "random", ...)
+  ),
   "plain NMF: embeddings of ten" = function(data, seed, threads) side_by_side(data, k = data$k, background = NULL, seed = seed, threads = threads)
 )
