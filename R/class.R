@@ -24,7 +24,7 @@
 #' @slot divergence numeric, named `target`, `background` and `objective`: sums over all entries. `NA` for
 #'   what the model does not have, and after factors were dropped by `[`.
 #' @slot history data frame, one row per sweep: `iteration` (0 is the start), `target`, `background`,
-#'   `objective` and `change`, the correlation distance of `w` to the sweep before.
+#'   `objective` (of an accelerated fit where `w` had gone on to; in the last row the model's) and `change`, the correlation distance of `w` to the sweep before.
 #' @slot restarts data frame, one row per start: `start`, `objective`, `target`, `background`, `iterations`,
 #'   `converged`, `failed`, `revived` (dead or duplicate factors that were started anew), `best`.
 #' @slot misc list: the call, the settings, `iterations`, `converged`, `feature_mean`, `dead` and `duplicates` (factors that do nothing, see [bcnmf()]) and whatever verbs add

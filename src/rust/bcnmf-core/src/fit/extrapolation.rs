@@ -54,8 +54,9 @@ impl<T: Real> Extrapolation<T> {
         if last == f64::INFINITY {
             return;
         }
-        // NaN has not fallen.
-        if !(objective <= last) {
+        // NaN has not.
+        let fell = objective <= last;
+        if !fell {
             self.stepped.clear();
             self.most = self.rate;
             self.rate /= SHRINKAGE;
