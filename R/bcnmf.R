@@ -50,7 +50,7 @@
 #' and `h` of cells with held-out entries, take multiplicative steps.) No step can go uphill, and `steps = 1` is the published algorithm. Some hundred sweeps are normal.
 #'
 #' Between two sweeps `w` goes on in the direction of its last step (`accelerate`; extrapolation with restart after Ang and Gillis 2019, of the logarithms of loadings where steps are multiplicative), further and further until the objective rises, and then
-#' starts again with half of that. This about halves the sweeps that a fit needs, at no cost; in exchange the objective in `fit$history`, which is that of where `w` has gone on to, may rise a little now and then.
+#' starts again with half of that. This takes a third to a half off the sweeps that a fit needs, at no cost; in exchange the objective in `fit$history`, which is that of where `w` has gone on to, may rise a little now and then.
 #' The model is always what the last step itself has led to. Fits that compare held-out entries and mini-batches are not accelerated.
 #'
 #' With `device = "cuda"` the sweeps run on an NVIDIA GPU: the same steps of the same algorithm in single precision, so that a fit takes the same way up to rounding, and two runs on one GPU give the same bits. It
