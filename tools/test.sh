@@ -96,7 +96,7 @@ cd src/rust
 quietly "$work/cuda.log" with_emulator cargo test --locked -p bcnmf-core --test cuda
 # Once more with threads and blocks in another order, where a race would show.
 EMULATED_CUDA_ORDER=shuffle PROPTEST_CASES=20 quietly "$work/shuffled.log" \
-  with_emulator cargo test --locked -p bcnmf-core --test cuda -- same_trajectory many_ two_runs
+  with_emulator cargo test --locked -p bcnmf-core --test cuda -- same_trajectory same_sweep many_ two_runs
 grep -h '^test result' "$work/cuda.log" "$work/shuffled.log"
 cd "$root"
 

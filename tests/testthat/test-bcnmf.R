@@ -15,20 +15,20 @@ test_that("steps in a sweep are counted, inherited and checked", {
 test_that("accelerated fits need fewer sweeps for the same objective, and are what their last step has led to", {
   sim <- simulate_contrast(200, 300, 200, k_shared = 4, k_target = 2, share = 0.1, depth = 300, seed = 3)
   for (loss in c("mse", "poisson", "nb")) {
-    fit <- function(accelerate) {
-      bcnmf(sim$target, sim$background, k = 6, k_target = 2, loss = loss, maxit = 1000, seed = 1, accelerate = accelerate, precision = "double", verbose = FALSE)
+    fit <- function(accelerate = NULL, maxit = 1000) {
+      bcnmf(sim$target, sim$background, k = 6, k_target = 2, loss = loss, maxit = maxit, seed = 1, accelerate = accelerate, precision = "double", verbose = FALSE)
     }
     plain <- fit(FALSE)
-    fast <- fit(NULL)
+    fast <- fit()
     expect_true(fast$accelerate)
     expect_lt(fast$divergence[["objective"]], 1.001 * plain$divergence[["objective"]])
     reached <- function(fit) which(fit$history$objective <= 1.001 * plain$divergence[["objective"]])[1]
     expect_lt(reached(fast), reached(plain))
     # the objective is that of the model, not of where w has gone on to
     for (maxit in c(1, 2, 7)) {
-      short <- bcnmf(sim$target, sim$background, k = 6, k_target = 2, loss = loss, maxit = maxit, precision = "double", verbose = FALSE)
+      short <- fit(maxit = maxit)
       if (loss == "mse") {
-        error <- function(x, h) sum((x - short$w %*% (h * 1))^2)
+        error <- function(x, h) sum((x - short$w %*% h)^2)
         whole <- error(sim$target, short$d * short$h) + short$lambda * error(sim$background, short$d_background * short$h_background)
         expect_equal(short$divergence[["objective"]], whole, tolerance = 1e-9)
       }

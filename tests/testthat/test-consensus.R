@@ -224,13 +224,13 @@ test_that("without background, with a strength, with penalties, from parts of th
 test_that("planted programs are found at least as well as by the median fit", {
   sim <- simulate_contrast(200, 200, 150, k_shared = 4, k_target = 2, share = 0.1, depth = 300, seed = 3)
   fits <- lapply(1:7, function(seed) {
-    bcnmf(sim$target, sim$background, k = 6, k_target = 2, loss = "poisson", maxit = 150, seed = seed, verbose = FALSE)
+    bcnmf(sim$target, sim$background, k = 6, k_target = 2, loss = "poisson", maxit = 150, seed = seed, accelerate = FALSE, verbose = FALSE)
   })
   found <- function(w) mean(best_cosine(w, sim$w))
   single <- stats::median(vapply(fits, function(fit) found(fit$w), 0))
   result <- consensus(fits, sim$target, sim$background)
   expect_gte(found(result$w), single - 2e-3)
-  expect_gte(found(result$model$w), single - 1e-4)
+  expect_gte(found(result$model$w), single)
 })
 
 test_that("the consensus is drawn", {

@@ -42,6 +42,25 @@ fn on_gpu<'a>(
     fit
 }
 
+/// So many sweeps of a scenario in double precision, and in single precision on the CPU and on the GPU.
+fn fits<'a>(
+    gpu: &Arc<Gpu>,
+    scenario: &Scenario,
+    data: &'a Data,
+    sweeps: usize,
+) -> (FullBatch<'a, f64>, FullBatch<'a, f32>, FullBatch<'a, f32>) {
+    let start = start_of(data, scenario.k, scenario.seed);
+    let params = FitParams {
+        maxit: sweeps,
+        ..scenario.params()
+    };
+    (
+        data.fit(scenario.sparse, &params, &start),
+        data.fit(scenario.sparse, &params, &start),
+        on_gpu(gpu, data, scenario.sparse, &params, &start),
+    )
+}
+
 /// A scenario of what the GPU can do.
 fn supported(scenario: Scenario) -> Scenario {
     Scenario {
@@ -110,14 +129,10 @@ proptest! {
     fn same_trajectory(scenario in scenarios().prop_map(supported), sweeps in 1..20usize) {
         let Some(gpu) = gpu() else { return Ok(()) };
         let data = scenario.data();
-        let start = start_of(&data, scenario.k, scenario.seed);
-        let params = FitParams { maxit: sweeps, ..scenario.params() };
-        let exact = data.fit::<f64>(scenario.sparse, &params, &start);
-        let cpu = data.fit::<f32>(scenario.sparse, &params, &start);
-        let gpu = on_gpu(&gpu, &data, scenario.sparse, &params, &start);
+        let (exact, cpu, gpu) = fits(&gpu, &scenario, &data, sweeps);
         prop_assume!(!exact.failed() && !cpu.failed());
         prop_assert!(!gpu.failed());
-        assert_near(&exact, &cpu, &gpu, params.k);
+        assert_near(&exact, &cpu, &gpu, scenario.k);
         for (exact, (cpu, gpu)) in [
             (exact.sizes(), (cpu.sizes(), gpu.sizes())),
             (exact.dropout(), (cpu.dropout(), gpu.dropout())),
@@ -140,14 +155,10 @@ proptest! {
     fn same_sweep(scenario in scenarios().prop_map(supported)) {
         let Some(gpu) = gpu() else { return Ok(()) };
         let data = scenario.data();
-        let start = start_of(&data, scenario.k, scenario.seed);
-        let params = FitParams { maxit: 1, ..scenario.params() };
-        let exact = data.fit::<f64>(scenario.sparse, &params, &start);
-        let cpu = data.fit::<f32>(scenario.sparse, &params, &start);
-        let gpu = on_gpu(&gpu, &data, scenario.sparse, &params, &start);
+        let (exact, cpu, gpu) = fits(&gpu, &scenario, &data, 1);
         prop_assume!(!exact.failed() && !cpu.failed());
         prop_assert!(!gpu.failed());
-        assert_near(&exact, &cpu, &gpu, params.k);
+        assert_near(&exact, &cpu, &gpu, scenario.k);
     }
 }
 

@@ -591,17 +591,11 @@ impl<'a, T: Real> FullBatch<'a, T> {
         let Some(last) = self.history.last() else {
             return;
         };
-        let descends = |control: &WControl| control.loss == LossKind::Mse && control.steps > 1;
         let counts = self.problem.parts()[0] * padded::<T>(self.params.k);
-        let multiplicative = [
-            (counts, &self.w_control),
-            (self.w.len() - counts, &self.w_control_squares),
-        ];
-        let multiplicative = multiplicative
-            .into_iter()
-            .filter(|(_, control)| !descends(control))
-            .map(|(loadings, _)| loadings)
-            .sum();
+        let of = |loadings, control: &WControl| if control.descends() { 0 } else { loadings };
+        // Squared errors of a mixture come last.
+        let multiplicative =
+            of(counts, &self.w_control) + of(self.w.len() - counts, &self.w_control_squares);
         extrapolation.go_on(&self.w_next, &mut self.w, multiplicative, last.objective);
     }
 

@@ -33,6 +33,13 @@ pub struct WControl {
     pub ceiling: f64,
 }
 
+impl WControl {
+    /// Whether the steps of features that are seen whole are passes of coordinate descent.
+    pub fn descends(&self) -> bool {
+        with_loss!(self.loss, loss => loss.lasting()) && self.steps > 1 && self.descend
+    }
+}
+
 /// Features of one parallel task.
 const ROWS: usize = 128;
 
@@ -53,8 +60,7 @@ pub(crate) fn w_step<T: Real>(
     let lasting = with_loss!(control.loss, loss => loss.lasting());
     let denominators = records.map(|records| sum_of(records, |record| &record.denominator));
     let masked = records.map(|records| sum_of(records, |record| &record.masked));
-    let convex = (lasting && control.steps > 1 && control.descend)
-        .then(|| convex_part(&denominators, control.weight));
+    let convex = (control.descends()).then(|| convex_part(&denominators, control.weight));
     w_next
         .par_chunks_mut(ROWS * factors)
         .enumerate()

@@ -183,7 +183,11 @@ impl Loadings {
             parts: self.parts as u32,
             own_parts: dispersed.map_or(0, |dispersed| dispersed.own_parts() as u32),
             quadratic: u32::from(self.quadratic),
-            steps: control.steps as u32,
+            steps: if control.descends() {
+                control.steps as u32
+            } else {
+                1
+            },
             ..WStep::default()
         };
         for (set, side) in self.sides.iter().enumerate().filter(|&(set, _)| sets[set]) {
