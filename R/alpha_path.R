@@ -55,12 +55,12 @@
 #' @seealso [plot()][plot.bcnmf_alpha_path] of the result.
 #' @examples
 #' sim <- simulate_contrast(100, n_target = 150, n_background = 100, k_shared = 3, k_target = 1, seed = 1)
-#' path <- alpha_path(sim$target, sim$background, k = 4, beta = c(0, 0.1, 0.2, 0.4), loss = "poisson", maxit = 50)
+#' path <- alpha_path(sim$target, sim$background, k = 4, beta = c(0, 0.1, 0.2, 0.4), loss = "poisson")
 #' path
 #' plot(path)
 #' @export
 alpha_path <- function(target, background, k, beta = c(0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8), loss = c("mse", "poisson", "nb", "zinb"),
-                       tolerance = 0.01, shuffles = 1, most = 1000, maxit = 100, seed = 1, threads = NULL, verbose = NULL,
+                       tolerance = 0.01, shuffles = 1, most = 1000, maxit = 30, seed = 1, threads = NULL, verbose = NULL,
                        mask = NULL, weights = NULL) {
   call <- rlang::current_env()
   check_both_sets(if (!missing(target)) target, if (!missing(background)) background, "a path over contrast strengths needs", call)
@@ -88,8 +88,8 @@ check_betas <- function(beta, call) {
   beta
 }
 
-# The path of checked data.
-find_path <- function(x, y, settings, size_ratio, verbose, call) {
+# The path of checked data; unless it is wanted as a `whole`, no further than a choice needs it.
+find_path <- function(x, y, settings, size_ratio, verbose, call, whole = TRUE) {
   x <- some_cells(x, settings$most)
   y <- some_cells(y, settings$most)
   n_fits <- (1 + settings$shuffles) * (2 * length(settings$beta) + 2)
@@ -104,7 +104,7 @@ find_path <- function(x, y, settings, size_ratio, verbose, call) {
     bar$update(list(share = done / n_fits, status = sprintf("fit %d of %d", done, n_fits)))
     result
   }
-  found <- path_of(x, y, settings, fit)
+  found <- path_of(x, y, settings, fit, whole)
   null <- lapply(seq_len(settings$shuffles), function(i) {
     cells <- shuffled_cells(x, y, settings$seed, i)
     path_of(cells$x, cells$y, settings, fit)
@@ -114,7 +114,7 @@ find_path <- function(x, y, settings, size_ratio, verbose, call) {
 }
 
 # The fits of one path, and what plain ones tell of the two sets.
-path_of <- function(x, y, settings, fit) {
+path_of <- function(x, y, settings, fit, whole = TRUE) {
   plain <- contrasted <- fit(x, y, 0)
   diagnosis <- diagnose_sets(x, y, plain, settings$k, fit)
   rows <- list(path_row(plain, plain))
@@ -123,7 +123,9 @@ path_of <- function(x, y, settings, fit) {
     # in step, so that contrast does not gain by the sweeps that it had more
     plain <- fit(x, y, 0, more, plain)
     contrasted <- fit(x, y, beta, more, contrasted)
-    rows <- c(rows, list(path_row(contrasted, plain)))
+    row <- path_row(contrasted, plain)
+    rows <- c(rows, list(row))
+    if (!whole && !(is_allowed(row, settings$tolerance) && is.null(no_help(diagnosis)))) break
   }
   c(list(rows = do.call(rbind, rows)), diagnosis)
 }
@@ -171,9 +173,9 @@ least_specific <- 0.02
 path_table <- function(found, null, settings, size_ratio) {
   each <- function(what) vapply(null, `[[`, 0, what)
   shuffled <- function(what) rowMeans(vapply(null, function(path) path$rows[[what]], settings$beta))
-  table <- data.frame(beta = settings$beta, alpha = settings$beta / size_ratio, found$rows)
-  # a fit that left the finite numbers is not allowed
-  table$allowed <- !is.na(table$target_rise) & table$target_rise <= settings$tolerance
+  beta <- settings$beta[seq_len(nrow(found$rows))]
+  table <- data.frame(beta, alpha = beta / size_ratio, found$rows)
+  table$allowed <- is_allowed(table, settings$tolerance)
   verdict <- path_verdict(table, found, each("specific"), settings$tolerance)
   table$selected <- table$beta == verdict$beta
   if (length(null)) {
@@ -185,15 +187,23 @@ path_table <- function(found, null, settings, size_ratio) {
   )
 }
 
-path_verdict <- function(table, found, specific_null, tolerance) {
+# A fit that left the finite numbers is not allowed.
+is_allowed <- function(rows, tolerance) !is.na(rows$target_rise) & rows$target_rise <= tolerance
+
+# Why no strength would help, if so.
+no_help <- function(found, specific_null = numeric()) {
   # shuffled labels have 0 but for noise, which is 0.05 with some hundred cells
   noise <- if (length(specific_null)) sqrt(mean(specific_null^2)) else 0
   none <- least_specific + 2 * noise
-  refusal <- if (shares_nothing(found$shared)) {
+  if (shares_nothing(found$shared)) {
     paste("contrast cannot help:", why_nothing_shared)
   } else if (isTRUE(found$specific <= none)) {
     "contrast cannot help: the background's factors explain the target as well as its own, so nothing is seen that is specific to the target"
   }
+}
+
+path_verdict <- function(table, found, specific_null, tolerance) {
+  refusal <- no_help(found, specific_null)
   if (!is.null(refusal)) return(list(beta = 0, helps = FALSE, sentence = refusal))
   last <- which(cumprod(table$allowed) == 1)
   beta <- table$beta[max(last, 1)]

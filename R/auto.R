@@ -55,7 +55,7 @@ auto_path <- function(x, y, settings, size_ratio, verbose, call) {
   own <- lapply(formals(alpha_path)[c("beta", "tolerance", "most", "maxit", "seed")], eval)
   own$most <- max(own$most, settings$k)
   own <- c(settings[c("k", "loss", "threads")], own, shuffles = 0)
-  judged(find_path(x, y, own, size_ratio, verbose, call))
+  judged(find_path(x, y, own, size_ratio, verbose, call, whole = FALSE))
 }
 
 # A fit is not lost for want of a judgement: data can be too odd to hold entries out of.

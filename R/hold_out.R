@@ -19,7 +19,7 @@ some_cells <- function(x, most) {
 held_out_fit <- function(x, y, k, settings, contrast, mask, w = NULL, factors = NULL, call) {
   settings <- do.call(fit_settings, c(
     list(
-      k = k, precision = "single", tol = 1e-6, ambient = formals(bcnmf.default)$ambient, hold_out = c(settings$part, mask),
+      k = k, precision = "single", tol = 1e-6, accelerate = 1, ambient = formals(bcnmf.default)$ambient, hold_out = c(settings$part, mask),
       w = w, factors = factors, seed = if (is.null(w) && is.null(factors)) mask
     ),
     settings[c("loss", "maxit", "threads")], contrast

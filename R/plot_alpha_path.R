@@ -41,7 +41,7 @@ as.data.frame.bcnmf_alpha_path <- function(x, ...) {
 #' @section Errors: of class `bcnmf_error` when a column that [alpha_path()] makes is missing, or when there are no rows.
 #' @examples
 #' sim <- simulate_contrast(100, n_target = 150, n_background = 100, k_shared = 3, k_target = 1, seed = 1)
-#' plot(alpha_path(sim$target, sim$background, k = 4, beta = c(0.1, 0.2, 0.4), loss = "poisson", maxit = 50))
+#' plot(alpha_path(sim$target, sim$background, k = 4, beta = c(0.1, 0.2, 0.4), loss = "poisson"))
 #' @method plot bcnmf_alpha_path
 #' @export
 plot.bcnmf_alpha_path <- function(x, ...) {

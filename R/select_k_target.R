@@ -46,7 +46,7 @@
 #' plot(found)
 #' @export
 select_k_target <- function(target, background, k, k_target = NULL, loss = c("mse", "poisson", "nb", "zinb"), tolerance = 0.002, masks = 2, most = 1000,
-                            maxit = 30, threads = NULL, verbose = NULL, seed = 1, mask = NULL, weights = NULL) {
+                            maxit = 20, threads = NULL, verbose = NULL, seed = 1, mask = NULL, weights = NULL) {
   call <- rlang::current_env()
   check_both_sets(if (!missing(target)) target, if (!missing(background)) background, "target-only factors need", call)
   sets <- read_sets(target, background, call, mask = mask, weights = weights, loss = loss)
@@ -95,7 +95,7 @@ find_k_target <- function(x, y, k, k_target, settings, verbose, call) {
   enough <- function(losses) {
     loss <- colMeans(losses)
     beyond <- length(loss) - max(which.min(loss), unused + 1)
-    is.null(k_target) && (beyond >= 3 || (beyond >= 2 && loss[length(loss)] > 1.02 * min(loss)))
+    is.null(k_target) && beyond > 0 && (beyond >= 3 || loss[length(loss)] > c(1.1, 1.02)[beyond] * min(loss))
   }
   bar <- progress_bar(verbose, "Target-only factors")
   losses <- held_out_losses(x, y, data.frame(k = k, k_target = tried), settings, bar, call, svd = TRUE, enough = enough, look = look)

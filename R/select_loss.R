@@ -33,7 +33,7 @@
 #' plot(found)
 #' @export
 select_loss <- function(target, background = NULL, k = 10, losses = c("poisson", "nb", "zinb", "mse"), tolerance = 0.005, masks = 2, most = 1000,
-                        maxit = 100, threads = NULL, verbose = NULL, seed = 1, mask = NULL) {
+                        maxit = 40, threads = NULL, verbose = NULL, seed = 1, mask = NULL) {
   call <- rlang::current_env()
   sets <- read_sets(target, background, call, mask = mask)
   most <- check_count(most, call = call)
