@@ -258,6 +258,9 @@ proptest! {
 
     #[test]
     fn a_pause_does_not_matter(scenario in scenarios(), seed: u64, first in 1..15usize) {
+        // A contrast with coordinate descent compares its steps, and has none from before the pause.
+        let w = if scenario.weight < 0.0 { 1 } else { scenario.steps.w };
+        let scenario = Scenario { steps: Steps { w, ..scenario.steps }, ..scenario };
         let data = scenario.data();
         let fit = |maxit: usize, start: &Start| {
             let params = FitParams { maxit, ..moderate(&scenario, &data) };

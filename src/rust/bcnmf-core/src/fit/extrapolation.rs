@@ -48,8 +48,15 @@ impl<T: Real> Extrapolation<T> {
     }
 
     /// Goes on from the loadings `w`, to which a step has led from `from`, unless the objective has risen; it was `objective` at `from`. The first
-    /// `multiplicative` loadings had multiplicative steps.
-    pub fn go_on(&mut self, from: &[T], w: &mut [T], multiplicative: usize, objective: f64) {
+    /// `multiplicative` loadings had multiplicative steps. `goes`: which factors go on.
+    pub fn go_on(
+        &mut self,
+        from: &[T],
+        w: &mut [T],
+        multiplicative: usize,
+        goes: &[bool],
+        objective: f64,
+    ) {
         let last = std::mem::replace(&mut self.objective, objective);
         if last == f64::INFINITY {
             return;
@@ -68,7 +75,7 @@ impl<T: Real> Extrapolation<T> {
         for (at, (w, stepped)) in w.iter_mut().zip(&mut self.stepped).enumerate() {
             let (new, old) = (w.wide(), stepped.wide());
             *stepped = *w;
-            if new > 0.0 && old > 0.0 {
+            if new > 0.0 && old > 0.0 && goes[at % goes.len()] {
                 let further = if at < multiplicative {
                     new * (new / old).powf(self.rate)
                 } else {
@@ -107,7 +114,7 @@ mod tests {
         let mut from = steps[0].to_vec();
         for (step, objective) in steps[1..].iter().zip(objectives) {
             w.copy_from_slice(step);
-            extrapolation.go_on(&from, &mut w, multiplicative, objective);
+            extrapolation.go_on(&from, &mut w, multiplicative, &[true; 3], objective);
             from.copy_from_slice(&w);
         }
         (w, extrapolation)
@@ -138,13 +145,24 @@ mod tests {
     }
 
     #[test]
+    fn factors_that_are_to_stay_stay() {
+        let mut extrapolation = Extrapolation::new();
+        let mut w = vec![0.5; 4];
+        extrapolation.go_on(&[0.4; 4], &mut w, 0, &[true, false], 2.0);
+        let mut w = vec![0.6; 4];
+        extrapolation.go_on(&[0.5; 4], &mut w, 0, &[true, false], 1.0);
+        assert!(w[0] > 0.6 && w[2] > 0.6);
+        assert_eq!([w[1], w[3]], [0.6; 2]);
+    }
+
+    #[test]
     fn nothing_becomes_zero_or_runs_away() {
         for multiplicative in [0, 2] {
             let mut extrapolation = Extrapolation::<f32>::new();
             let mut w = vec![0.5, 0.5];
-            extrapolation.go_on(&[0.5, 0.5], &mut w, multiplicative, 2.0);
+            extrapolation.go_on(&[0.5, 0.5], &mut w, multiplicative, &[true], 2.0);
             let mut w = vec![1e-18, 1e3];
-            extrapolation.go_on(&[0.5, 1e-9], &mut w, multiplicative, 1.0);
+            extrapolation.go_on(&[0.5, 1e-9], &mut w, multiplicative, &[true], 1.0);
             assert_eq!(w[0], 1e-18);
             assert!(w[1] <= 4e3);
         }

@@ -9,6 +9,7 @@ use super::params::{Update, within};
 use super::problem::rescale_cells;
 use super::revive::{is_time, look, revive};
 use super::start::{drop_empty_features, level_cells, most};
+use super::step_length::StepLength;
 use super::w_step::{WControl, w_step};
 use super::yardstick::Yardstick;
 use super::{
@@ -54,6 +55,8 @@ pub struct FullBatch<'a, T> {
     pub(super) cells: Box<dyn Backend<T> + 'a>,
     /// Of fits that are accelerated.
     extrapolation: Option<Extrapolation<T>>,
+    /// Of contrasts with coordinate descent.
+    step_length: Option<StepLength<T>>,
     shared: Vec<T>,
     /// What squared errors of a mixture need of their loadings, and what the W step does with these.
     shared_squares: Vec<T>,
@@ -240,6 +243,9 @@ impl<'a, T: Real> FullBatch<'a, T> {
         let batches = params.batches.filter(|_| phase == Phase::Batches);
         let accelerates =
             params.accelerate && params.scaling == Scaling::Normalised && phase == Phase::Sweep;
+        let squares = problem.parts()[1] > 0;
+        let descends = w_control.descends() || (squares && w_control_squares.descends());
+        let shortens = params.weight < 0.0 && descends;
         let fresh = !matches!(start, Start::Factors(_));
         let mut fit = FullBatch {
             ambient: Ambient::new(&problem, &params, unit),
@@ -257,6 +263,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
             },
             w_next: vec![T::zero(); working.w.len()],
             extrapolation: accelerates.then(Extrapolation::new),
+            step_length: shortens.then(|| StepLength::new(factors)),
             shared: Vec::new(),
             shared_squares: Vec::new(),
             w: working.w,
@@ -560,16 +567,23 @@ impl<'a, T: Real> FullBatch<'a, T> {
         if !self.cells.step_w(&mut self.w_next, self.w_control)? {
             self.step_w(records);
         }
+        let shortened = match &mut self.step_length {
+            Some(lengths) => lengths.shorten(&self.w, &mut self.w_next),
+            None => 1.0,
+        };
         self.normalise_next()?;
         if !self.next_in_range()? {
             return Ok(());
         }
-        self.change = correlation_distance(self.model(), &self.w_next, self.entries());
+        self.change = shortened * correlation_distance(self.model(), &self.w_next, self.entries());
         std::mem::swap(&mut self.w, &mut self.w_next);
         self.cells.swap();
         self.estimate_sizes(records);
         self.converged = self.change < self.params.tol && self.sizes.settled();
         let revived = self.revive()?;
+        if let Some(lengths) = self.step_length.as_mut().filter(|_| revived) {
+            lengths.forget();
+        }
         // The record of this sweep is written by the next pass.
         if self.converged || self.history.len() >= self.params.maxit {
             self.phase = Phase::Evaluate;
@@ -591,12 +605,21 @@ impl<'a, T: Real> FullBatch<'a, T> {
         let Some(last) = self.history.last() else {
             return;
         };
-        let counts = self.problem.parts()[0] * padded::<T>(self.params.k);
+        let factors = padded::<T>(self.params.k);
+        let lengths = self.step_length.as_ref();
+        let goes = lengths.map_or_else(|| vec![true; factors], StepLength::whole);
+        let counts = self.problem.parts()[0] * factors;
         let of = |loadings, control: &WControl| if control.descends() { 0 } else { loadings };
         // Squared errors of a mixture come last.
         let multiplicative =
             of(counts, &self.w_control) + of(self.w.len() - counts, &self.w_control_squares);
-        extrapolation.go_on(&self.w_next, &mut self.w, multiplicative, last.objective);
+        extrapolation.go_on(
+            &self.w_next,
+            &mut self.w,
+            multiplicative,
+            &goes,
+            last.objective,
+        );
     }
 
     /// The next W, from the records.

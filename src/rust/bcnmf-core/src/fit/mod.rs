@@ -15,6 +15,7 @@ mod project;
 mod restarts;
 mod revive;
 mod start;
+mod step_length;
 mod stopping;
 mod w_step;
 mod yardstick;
