@@ -23,9 +23,8 @@
 #' With `shuffles` the same path is run for cells whose labels were shuffled. What the background loses there (`background_rise_null`) a strength does to any
 #' two sets; what it loses beyond that comes from programs that the sets differ in.
 #'
-#' `bcnmf(alpha = "auto")` runs the path without shuffles, with `seed = 1` whatever the fit's seed, so that fits of different seeds stay comparable, and keeps it in `fit$alpha_path`.
-#' The path fits without penalties, at most `most` cells of each set, and about 670 sweeps in all, which are slower for the entries held out: with 2000 cells, 1.2 times the time of one
-#' plain fit of 1000 sweeps.
+#' `bcnmf(alpha = "auto")` runs the path without shuffles and no further than the first strength that costs too much, with `seed = 1` whatever the fit's seed, so that fits of different seeds stay comparable, and keeps it in `fit$alpha_path`.
+#' The path fits without penalties, at most `most` cells of each set, and about 200 sweeps in all, which are slower for the entries held out (`bench/RESULTS-choices.md` has what that is in plain fits).
 #'
 #' @param target,background features x cells, as in [bcnmf()].
 #' @param k number of factors.

@@ -17,7 +17,7 @@
 #'
 #' **Which of them, unless you say.** With a background and no `alpha`, `beta` or `k_target`, [select_k_target()] counts by held-out entries how many factors are the target's alone, and they are fitted as such.
 #' If there are none, [alpha_path()] looks for the strongest contrast that costs the target at most 1 % of its held-out fit; and if the two sets share nothing, so that contrast cannot help, the fit is plain NMF.
-#' A message says what was chosen and why, unless `verbose = FALSE`; the tables are in `fit$k_targets` and `fit$alpha_path`. This takes about as long as two plain fits of a thousand cells; Ctrl-C
+#' A message says what was chosen and why, unless `verbose = FALSE`; the tables are in `fit$k_targets` and `fit$alpha_path`. This takes about as long as one or two plain fits of a thousand cells (`bench/RESULTS-choices.md`); Ctrl-C
 #' there ends the call, as nothing has been fitted yet. On our benches (`bench/RESULTS-quality.md`) target-only factors found what contrast strengths missed, from every seed, at the price of a per cent of the target's fit.
 #' The published contrast is `alpha = ` a number.
 #'
@@ -49,9 +49,12 @@
 #' value (Hsieh and Dhillon 2011) and goes much further than as many multiplicative steps; what a contrast adds for `w` is concave, and replaced by its tangent before each pass. (`w` of online mini-batches,
 #' and `h` of cells with held-out entries, take multiplicative steps.) No step can go uphill, and `steps = 1` is the published algorithm. Some hundred sweeps are normal.
 #'
+#' A step of `w` in a contrast is for the background's coefficients as they are, and these give way to it. Coordinate descent would go to and fro then without coming to rest, so a factor whose steps turn round goes
+#' a part of its way only, and more again as long as its steps have one direction (as the learning rates of Jacobs 1988). What a fit may come to rest at is not changed by that.
+#'
 #' Between two sweeps `w` goes on in the direction of its last step (`accelerate`; extrapolation with restart after Ang and Gillis 2019, of the logarithms of loadings where steps are multiplicative), further and further until the objective rises, and then
 #' starts again with half of that. This takes a third to a half off the sweeps that a fit needs, at no cost; in exchange the objective in `fit$history`, which is that of where `w` has gone on to, may rise a little now and then.
-#' The model is always what the last step itself has led to. Fits that compare held-out entries and mini-batches are not accelerated.
+#' The model is always what the last step itself has led to. Mini-batches and the fits of [select_loss()] are not accelerated.
 #'
 #' With `device = "cuda"` the sweeps run on an NVIDIA GPU: the same steps of the same algorithm in single precision, so that a fit takes the same way up to rounding, and two runs on one GPU give the same bits. It
 #' needs NVIDIA's driver (525.60 or newer) and a GPU of 2017 or later (compute capability 7.0), and nothing else. Data that have no room in its memory are copied in parts in every sweep, while it is at work on the part before. Masks, mini-batches,
@@ -147,7 +150,8 @@
 #' @param steps steps of `h` and of `w` in a sweep, one or two whole numbers; `NULL` for what suits the loss. `steps = 1` is the algorithm as published, with
 #'   `"mse"` more are passes of coordinate descent (see details).
 #'   With counts `w` takes one step in any case.
-#' @param accelerate whether `w` goes on in the direction of its last step between two sweeps (see details); `NULL` for yes unless `steps` are given. Mini-batches do not.
+#' @param accelerate whether `w` goes on in the direction of its last step between two sweeps (see details); `NULL` for yes unless `steps` are given. Mini-batches do not. Factors
+#'   of a contrast that go a part of their step do not either.
 #' @param dispersion with `loss = "nb"` or `"zinb"`: `"gene"` estimates one dispersion a feature by maximum likelihood every few sweeps, `"global"` one for all; or known numbers, one or one
 #'   a feature, 0 for Poisson counts. Estimates stay between 1e-6 (where the feature is taken for Poisson, 0, from then on) and 1000. `fit$dispersion` has them, by feature.
 #' @param dispersion_shared whether target and background have the same dispersions: those of what `w` describes, the target, and with `k_target` the background too, by its weight. `FALSE` estimates
@@ -173,6 +177,7 @@
 #'   Halko, Martinsson and Tropp (2011), Finding structure with randomness: probabilistic algorithms for constructing approximate matrix decompositions.
 #'   Mairal, Bach, Ponce and Sapiro (2010), Online learning for matrix factorization and sparse coding.
 #'   Cappé and Moulines (2009), On-line expectation-maximization algorithm for latent data models.
+#'   Jacobs (1988), Increased rates of convergence through learning rate adaptation, *Neural Networks* 1.
 #'   Hsieh and Dhillon (2011), Fast coordinate descent methods with variable selection for non-negative matrix factorization.
 #'   Ang and Gillis (2019), Accelerating nonnegative matrix factorization algorithms using extrapolation.
 #'   Gillis and Glineur (2012), Accelerated multiplicative updates and hierarchical ALS algorithms for nonnegative matrix factorization.

@@ -16,10 +16,10 @@ some_cells <- function(x, most) {
 # one), free of unit and size, and of both, which then count the same; what else the model has; and the factors w, h, h_background, from which another fit may go on (`factors`).
 # `settings`: loss, maxit, threads, and `part`, which must be the same in all fits that are compared. `contrast`: as check_contrast() has it. A start is
 # random, from the mask's number too, or given as `w`.
-held_out_fit <- function(x, y, k, settings, contrast, mask, w = NULL, factors = NULL, call) {
+held_out_fit <- function(x, y, k, settings, contrast, mask, w = NULL, factors = NULL, accelerate = TRUE, call) {
   settings <- do.call(fit_settings, c(
     list(
-      k = k, precision = "single", tol = 1e-6, accelerate = 1, ambient = formals(bcnmf.default)$ambient, hold_out = c(settings$part, mask),
+      k = k, precision = "single", tol = 1e-6, accelerate = as.double(accelerate), ambient = formals(bcnmf.default)$ambient, hold_out = c(settings$part, mask),
       w = w, factors = factors, seed = if (is.null(w) && is.null(factors)) mask
     ),
     settings[c("loss", "maxit", "threads")], contrast

@@ -26,7 +26,7 @@
 #' that fits of different seeds stay comparable.
 #'
 #' @param k number of factors, of all kinds.
-#' @param k_target whole numbers below `k`, the numbers of target-only factors to compare. By default from 0 up until the best is two or three behind.
+#' @param k_target whole numbers below `k`, the numbers of target-only factors to compare. By default from 0 up until the best is two or three behind, or one that is far better.
 #' @param tolerance largest relative difference of losses that is taken for none.
 #' @param masks how often other entries are held out, each time with another start.
 #' @param most largest number of cells of target and of background to use, evenly spaced ones.

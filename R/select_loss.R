@@ -33,7 +33,7 @@
 #' plot(found)
 #' @export
 select_loss <- function(target, background = NULL, k = 10, losses = c("poisson", "nb", "zinb", "mse"), tolerance = 0.005, masks = 2, most = 1000,
-                        maxit = 40, threads = NULL, verbose = NULL, seed = 1, mask = NULL) {
+                        maxit = 100, threads = NULL, verbose = NULL, seed = 1, mask = NULL) {
   call <- rlang::current_env()
   sets <- read_sets(target, background, call, mask = mask)
   most <- check_count(most, call = call)
@@ -111,7 +111,8 @@ held_out_places <- function(x, part, seed, background) {
 # Minus the mean log-likelihood of the entries that a fit has not seen; of both sets the mean.
 held_out_surprise <- function(x, y, k, settings, seed, places, data, call) {
   contrast <- list(contrast = if (is.null(y)) "alpha" else "size", strength = as.double(!is.null(y)), k_target = 0)
-  fit <- held_out_fit(x, y, k, settings, contrast, seed, call = call)
+  # losses should differ by their likelihood, not by how fast each of them gets there
+  fit <- held_out_fit(x, y, k, settings, contrast, seed, accelerate = FALSE, call = call)
   of_features <- function(values, at) if (length(values)) values[[1]][at$i] else 0
   of_set <- function(set, h, profile, entries) {
     at <- places[[set]]

@@ -100,11 +100,27 @@ test_that("alpha = \"auto\" is the strength that the path selects, to the bit", 
   expect_s3_class(path, "bcnmf_alpha_path")
   expect_gt(auto$beta, 0)
   expect_same_model(auto, fit(beta = path$beta[path$selected]))
+  # the first strength that is too much ends it
+  whole <- alpha_path(sim$target, sim$background, k = 8, loss = "poisson", shuffles = 0, verbose = FALSE)
+  expect_lt(nrow(path), nrow(whole))
+  expect_identical(path$allowed, rep(c(TRUE, FALSE), c(nrow(path) - 1, 1)))
+  expect_identical(as.data.frame(path), as.data.frame(whole)[seq_len(nrow(path)), ])
+  expect_identical(attr(path, "verdict"), attr(whole, "verdict"))
   expect_no_message(again <- fit(beta = "auto", verbose = FALSE, seed = 2:3))
   expect_identical(again$alpha_path, path)
   expect_null(fit(beta = 0.1)@misc$alpha_path)
   expect_no_message(continued <- fit(init = auto))
   expect_equal(continued$alpha, auto$alpha)
+})
+
+test_that("alpha = \"auto\" tries one strength where contrast cannot help", {
+  sim <- path_sim(share = 0.2)
+  cells <- cbind(sim$target, sim$background)[, order(rs_uniform(5, 550))]
+  fit <- bcnmf(cells[, 1:300], cells[, 301:550], k = 8, loss = "poisson", maxit = 5, alpha = "auto", verbose = FALSE)
+  expect_identical(fit$alpha, 0)
+  expect_identical(fit$alpha_path$beta, c(0, 0.05))
+  expect_match(attr(fit$alpha_path, "verdict"), "cannot help")
+  expect_error(ggplot2::ggplotGrob(plot(fit$alpha_path)), NA)
 })
 
 test_that("bad input is refused before any work", {

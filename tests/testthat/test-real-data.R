@@ -38,6 +38,9 @@ test_that("interferon: contrast finds the response, in log-normalised values and
   expect_gte(max(separates), 0.95)
   top <- top_features(fit, n = 20, by = "lift", factors = which.max(separates))
   expect_gte(sum(top$feature %in% interferon), 13)
+  # where the factors of the response go to and fro unless their steps are shortened
+  alone <- expect_no_warning(bcnmf(x[, stimulated], log_normalise(pbmc$ctrl)[seen, ], k = 10, beta = 0.2))
+  expect_true(alone$converged)
 
   counts <- bcnmf(both[seen, ], pbmc$ctrl[seen, ], k = 10, beta = 0.2, loss = "poisson", maxit = 200)
   expect_true(methods::validObject(counts))
