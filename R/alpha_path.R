@@ -98,7 +98,7 @@ find_path <- function(x, y, settings, size_ratio, verbose, call, whole = TRUE) {
   fit <- function(x, y, beta, maxit = settings$maxit, from = NULL, k = settings$k) {
     settings$maxit <- maxit
     contrast <- list(contrast = "beta", strength = beta, k_target = 0L)
-    result <- held_out_fit(x, y, k, settings, contrast, settings$seed, factors = from$factors, call = call)
+    result <- held_out_fit(x, y, k, settings, contrast, settings$seed, factors = from$factors, accelerate = TRUE, call = call)
     done <<- done + 1
     bar$update(list(share = done / n_fits, status = sprintf("fit %d of %d", done, n_fits)))
     result

@@ -54,7 +54,7 @@
 #'
 #' Between two sweeps `w` goes on in the direction of its last step (`accelerate`; extrapolation with restart after Ang and Gillis 2019, of the logarithms of loadings where steps are multiplicative), further and further until the objective rises, and then
 #' starts again with half of that. This takes a third to a half off the sweeps that a fit needs, at no cost; in exchange the objective in `fit$history`, which is that of where `w` has gone on to, may rise a little now and then.
-#' The model is always what the last step itself has led to. Mini-batches and the fits of [select_loss()] are not accelerated.
+#' The model is always what the last step itself has led to. Mini-batches are not accelerated, nor are the fits of [select_rank()], [select_k_target()] and [select_loss()], which should not follow the entries that they see too far.
 #'
 #' With `device = "cuda"` the sweeps run on an NVIDIA GPU: the same steps of the same algorithm in single precision, so that a fit takes the same way up to rounding, and two runs on one GPU give the same bits. It
 #' needs NVIDIA's driver (525.60 or newer) and a GPU of 2017 or later (compute capability 7.0), and nothing else. Data that have no room in its memory are copied in parts in every sweep, while it is at work on the part before. Masks, mini-batches,

@@ -26,7 +26,7 @@
 #' that fits of different seeds stay comparable.
 #'
 #' @param k number of factors, of all kinds.
-#' @param k_target whole numbers below `k`, the numbers of target-only factors to compare. By default from 0 up until the best is two or three behind, or one that is far better.
+#' @param k_target whole numbers below `k`, the numbers of target-only factors to compare. By default from 0 up until the best is behind by two or three, or by one that is far worse.
 #' @param tolerance largest relative difference of losses that is taken for none.
 #' @param masks how often other entries are held out, each time with another start.
 #' @param most largest number of cells of target and of background to use, evenly spaced ones.
@@ -46,7 +46,7 @@
 #' plot(found)
 #' @export
 select_k_target <- function(target, background, k, k_target = NULL, loss = c("mse", "poisson", "nb", "zinb"), tolerance = 0.002, masks = 2, most = 1000,
-                            maxit = 20, threads = NULL, verbose = NULL, seed = 1, mask = NULL, weights = NULL) {
+                            maxit = 30, threads = NULL, verbose = NULL, seed = 1, mask = NULL, weights = NULL) {
   call <- rlang::current_env()
   check_both_sets(if (!missing(target)) target, if (!missing(background)) background, "target-only factors need", call)
   sets <- read_sets(target, background, call, mask = mask, weights = weights, loss = loss)

@@ -111,8 +111,7 @@ held_out_places <- function(x, part, seed, background) {
 # Minus the mean log-likelihood of the entries that a fit has not seen; of both sets the mean.
 held_out_surprise <- function(x, y, k, settings, seed, places, data, call) {
   contrast <- list(contrast = if (is.null(y)) "alpha" else "size", strength = as.double(!is.null(y)), k_target = 0)
-  # losses should differ by their likelihood, not by how fast each of them gets there
-  fit <- held_out_fit(x, y, k, settings, contrast, seed, accelerate = FALSE, call = call)
+  fit <- held_out_fit(x, y, k, settings, contrast, seed, call = call)
   of_features <- function(values, at) if (length(values)) values[[1]][at$i] else 0
   of_set <- function(set, h, profile, entries) {
     at <- places[[set]]

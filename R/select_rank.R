@@ -46,12 +46,12 @@
 #' @seealso `bcnmf(k = "auto")`, which takes the selected `k`, or more where target-only factors are worth it; [consensus()] for the stability of the factors.
 #' @examples
 #' sim <- simulate_contrast(80, n_target = 120, n_background = 0, k_shared = 3, k_target = 0, seed = 1)
-#' ranks <- select_rank(sim$target, k = 1:6, loss = "poisson", masks = 2)
+#' ranks <- select_rank(sim$target, k = 1:6, loss = "poisson", masks = 2, maxit = 50)
 #' ranks
 #' plot(ranks)
 #' @export
 select_rank <- function(target, background = NULL, k = 2:20, k_target = 0, loss = c("mse", "poisson", "nb", "zinb"), masks = 3, most = 2000,
-                        maxit = 40, threads = NULL, verbose = NULL, seed = 1, mask = NULL, weights = NULL) {
+                        maxit = 100, threads = NULL, verbose = NULL, seed = 1, mask = NULL, weights = NULL) {
   call <- rlang::current_env()
   sets <- read_sets(target, background, call, mask = mask, weights = weights, loss = loss)
   k_target <- check_count(k_target, min = 0, call = call)

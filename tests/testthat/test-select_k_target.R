@@ -188,7 +188,7 @@ test_that("where k is found too, a factor of the target's own is added that pred
 })
 
 test_that("what the background leaves alone is closed, however slow a start of its own is", {
-  # by random numbers one in twenty such data sets: both programs are seen at once without closing, and after twenty sweeps not yet with it
+  # by random numbers one in twenty such data sets: both programs are seen at once without closing, and after thirty sweeps not yet with it
   sim <- simulate_contrast(500, 1000, 500, share = 0.15, depth = 3000, seed = 18)
   found <- select_k_target(sim$target, sim$background, 8, 0:2, loss = "poisson", threads = 2, verbose = FALSE)
   expect_identical(attr(found, "unused"), 2L)

@@ -1,6 +1,7 @@
 //! Full-batch sweeps: every cell's H step, then one W step from all records. And what mini-batches
 //! share with them: a fit's state, its history, its end.
 
+use super::ambient::Ambient;
 use super::dispersion::Sizes;
 use super::dropout::Odds;
 use super::extrapolation::Extrapolation;
@@ -71,39 +72,6 @@ pub struct FullBatch<'a, T> {
     pub(super) failed: bool,
     /// Factors that were started anew.
     revived: usize,
-}
-
-/// The background's rate without factors: profile over features, and a multiple of it for each cell.
-#[derive(Default)]
-struct Ambient<T> {
-    profile: Vec<T>,
-    /// Sum of the profile, each feature times its weight.
-    sum: T,
-    cells: Vec<T>,
-}
-
-impl<T: Real> Ambient<T> {
-    /// Empty unless the background is contrasted and the loss has need of it.
-    fn new(problem: &Problem<'_>, params: &FitParams, unit: f64) -> Self {
-        let needed = params.loss.is_counts() && params.weight < 0.0 && params.ambient > 0.0;
-        let Some(y) = problem.background_summary.as_ref().filter(|_| needed) else {
-            return Ambient::default();
-        };
-        let multiple = |sum: &f64| T::of(sum * (params.ambient / unit));
-        let profile: Vec<T> = y.profile();
-        let weights = &problem.weights.features;
-        let counts = profile.iter().take(problem.parts()[0]).enumerate();
-        let weighted = counts.map(|(i, share)| count(weights, i) * share.wide());
-        Ambient {
-            sum: if weights.is_empty() && problem.mixture.is_empty() {
-                T::one()
-            } else {
-                T::of(weighted.sum())
-            },
-            profile,
-            cells: y.column_sums.iter().map(multiple).collect(),
-        }
-    }
 }
 
 /// Takes the cells' odds of dropout that come out of a pass, for the cells in these orders.

@@ -3,6 +3,7 @@
 //! A driver is an object that remembers a fit in progress. Its caller advances it by a small time
 //! budget, again and again, and may look at the model in between.
 
+mod ambient;
 mod dispersion;
 mod dropout;
 mod extrapolation;
