@@ -49,7 +49,7 @@
 #' value (Hsieh and Dhillon 2011) and goes much further than as many multiplicative steps; what a contrast adds for `w` is concave, and replaced by its tangent before each pass. (`w` of online mini-batches,
 #' and `h` of cells with held-out entries, take multiplicative steps.) No step can go uphill, and `steps = 1` is the published algorithm. Some hundred sweeps are normal.
 #'
-#' A step of `w` in a contrast is for the background's coefficients as they are, and these give way to it. Coordinate descent would go to and fro then without coming to rest, so a factor whose steps turn round goes
+#' A step of `w` in a contrast goes downhill for the background's coefficients as they are, and these give way to it. Coordinate descent would go to and fro then without coming to rest, so a factor whose steps turn round goes
 #' a part of its way only, and more again as long as its steps have one direction (as the learning rates of Jacobs 1988). What a fit may come to rest at is not changed by that.
 #'
 #' Between two sweeps `w` goes on in the direction of its last step (`accelerate`; extrapolation with restart after Ang and Gillis 2019, of the logarithms of loadings where steps are multiplicative), further and further until the objective rises, and then

@@ -43,7 +43,7 @@ trace_bcnmf <- function(precision, init) {
   short <- call_of(1)
   long <- call_of(sweeps)
   show("seconds_per_sweep", (long - short) / (sweeps - 1))
-  at <- unique(c(1:20, round(20 * 1.2^(1:20))))
+  at <- c(1:10, seq(12, 20, 2), round(20 * 1.5^(1:10)))
   for (maxit in c(at[at < sweeps], sweeps)) {
     call_of(maxit)
     trace(maxit, short + (maxit - 1) * (long - short) / (sweeps - 1), fit$divergence[["objective"]])

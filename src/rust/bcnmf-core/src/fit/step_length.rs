@@ -4,19 +4,21 @@
 //! step knows the gradient. But the step is for the coefficients as they are, and the background's give way to it: what is taken out of a factor that the background uses is put
 //! back once the background has let go of it. Passes of coordinate descent go all the way to the best loadings, and such a factor may go to and fro without an end. So
 //! each factor whose step turns round goes a part of it only, and more again as long as its steps have one direction (the delta-bar-delta rule, Jacobs 1988, of
-//! whole factors). Where W comes to rest is not changed by that. Multiplicative steps are short enough by themselves.
+//! whole factors). Where W may come to rest is not changed by that. Multiplicative steps are short enough by themselves.
 
 use crate::real::Real;
 
 /// What the part is divided by where a step turns round, and multiplied by where it does not.
 const SHRINKAGE: f64 = 2.0;
 const GROWTH: f64 = 1.2;
+/// From less it would take many sweeps to come back, and from nothing for ever.
+const LEAST: f64 = 1e-3;
 
 /// What is known of the steps before.
 pub struct StepLength<T> {
     /// The last whole steps, of all loadings; empty where there is none.
     last: Vec<T>,
-    /// The part that each factor goes, at most 1.
+    /// The part that each factor goes, from [`LEAST`] to 1.
     parts: Vec<f64>,
 }
 
@@ -48,7 +50,7 @@ impl<T: Real> StepLength<T> {
         if !first {
             for (part, along) in self.parts.iter_mut().zip(along) {
                 *part = if along < 0.0 {
-                    *part / SHRINKAGE
+                    (*part / SHRINKAGE).max(LEAST)
                 } else {
                     (*part * GROWTH).min(1.0)
                 };
