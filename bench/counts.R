@@ -39,11 +39,13 @@ known_means_row <- function(kind, data, seed) {
       -sum(ifelse(y == 0, log(lost + (1 - lost) * exp(likelihood)), log1p(-lost) + likelihood))
     }
   }
-  # the last start is next to no dropout
-  starts <- if (lossy) list(c(1, -2), c(1, -8)) else list(1)
+  # some starts are next to no dropout
+  starts <- expand.grid(size = log(c(0.5, 2, 8)), lost = c(-1, -8))
   found <- vapply(seq_len(args$features), function(i) {
-    ends <- lapply(starts, stats::optim, surprise(data$x[i, ], data$mu[i, ]), method = "BFGS")
-    c(ends[[which.min(vapply(ends, `[[`, 0, "value"))]]$par, -Inf)[1:2]
+    f <- surprise(data$x[i, ], data$mu[i, ])
+    if (!lossy) return(c(stats::optimize(f, log(c(0.01, 1e4)))$minimum, -Inf))
+    ends <- apply(starts, 1, stats::optim, f)
+    ends[[which.min(vapply(ends, `[[`, 0, "value"))]]$par
   }, c(0, 0))
   data.frame(
     counts = kind, loss = "known means", seed = seed, size = found_sizes(exp(found[1, ]), data),
