@@ -17,7 +17,7 @@
 #'
 #' **Which of them, unless you say.** With a background and no `alpha`, `beta` or `k_target`, [select_k_target()] counts by held-out entries how many factors are the target's alone, and they are fitted as such.
 #' If there are none, [alpha_path()] looks for the strongest contrast that costs the target at most 1 % of its held-out fit; and if the two sets share nothing, so that contrast cannot help, the fit is plain NMF.
-#' A message says what was chosen and why, unless `verbose = FALSE`; the tables are in `fit$k_targets` and `fit$alpha_path`. This takes about as long as one or two plain fits of a thousand cells (`bench/RESULTS-choices.md`); Ctrl-C
+#' A message says what was chosen and why, unless `verbose = FALSE`; the tables are in `fit$k_targets` and `fit$alpha_path`. This takes about as long as two plain fits of a thousand cells, and more where those need few sweeps (`bench/RESULTS-choices.md`); Ctrl-C
 #' there ends the call, as nothing has been fitted yet. On our benches (`bench/RESULTS-quality.md`) target-only factors found what contrast strengths missed, from every seed, at the price of a per cent of the target's fit.
 #' The published contrast is `alpha = ` a number.
 #'
