@@ -535,15 +535,14 @@ impl<'a, T: Real> FullBatch<'a, T> {
         if !self.cells.step_w(&mut self.w_next, self.w_control)? {
             self.step_w(records);
         }
-        let shortened = match &mut self.step_length {
-            Some(lengths) => lengths.shorten(&self.w, &mut self.w_next),
-            None => 1.0,
-        };
+        if let Some(lengths) = &mut self.step_length {
+            lengths.shorten(&self.w, &mut self.w_next);
+        }
         self.normalise_next()?;
         if !self.next_in_range()? {
             return Ok(());
         }
-        self.change = shortened * correlation_distance(self.model(), &self.w_next, self.entries());
+        self.change = correlation_distance(self.model(), &self.w_next, self.entries());
         std::mem::swap(&mut self.w, &mut self.w_next);
         self.cells.swap();
         self.estimate_sizes(records);

@@ -31,19 +31,17 @@ impl<T: Real> StepLength<T> {
         }
     }
 
-    /// Shortens the steps from `w` to `next`. Returns the squared length of the whole steps over that of what is left of them, at least 1.
-    pub fn shorten(&mut self, w: &[T], next: &mut [T]) -> f64 {
+    /// Shortens the steps from `w` to `next`.
+    pub fn shorten(&mut self, w: &[T], next: &mut [T]) {
         let factors = self.parts.len();
         let first = self.last.is_empty();
         self.last.resize(w.len(), T::zero());
         let mut along = vec![0.0; factors];
-        let mut squares = vec![0.0; factors];
         let rows = w.chunks_exact(factors).zip(next.chunks_exact(factors));
         for ((w, next), last) in rows.zip(self.last.chunks_exact_mut(factors)) {
             for (k, last) in last.iter_mut().enumerate() {
                 let step = next[k] - w[k];
                 along[k] += step.wide() * last.wide();
-                squares[k] += step.wide().powi(2);
                 *last = step;
             }
         }
@@ -56,9 +54,6 @@ impl<T: Real> StepLength<T> {
                 };
             }
         }
-        if self.parts.iter().all(|&part| part == 1.0) {
-            return 1.0;
-        }
         for (w, next) in w.chunks_exact(factors).zip(next.chunks_exact_mut(factors)) {
             for ((w, next), &part) in w.iter().zip(next).zip(&self.parts) {
                 if part < 1.0 {
@@ -66,13 +61,6 @@ impl<T: Real> StepLength<T> {
                 }
             }
         }
-        let left = squares
-            .iter()
-            .zip(&self.parts)
-            .map(|(s, part)| s * part * part);
-        let ratio = squares.iter().sum::<f64>() / left.sum::<f64>();
-        // No step at all is whole.
-        ratio.max(1.0)
     }
 
     /// Whether each factor goes all of its step.
@@ -95,16 +83,14 @@ mod tests {
         let mut lengths = StepLength::new(2);
         let mut step = |to: [f64; 4]| {
             let mut next = to;
-            let ratio = lengths.shorten(&[1.0; 4], &mut next);
-            (next, ratio)
+            lengths.shorten(&[1.0; 4], &mut next);
+            next
         };
-        assert_eq!(step([2.0, 2.0, 0.0, 2.0]), ([2.0, 2.0, 0.0, 2.0], 1.0));
-        let (next, ratio) = step([0.0, 2.0, 2.0, 2.0]);
-        assert_eq!(next, [0.5, 2.0, 1.5, 2.0]);
-        assert_eq!(ratio, 4.0 / 2.5);
+        assert_eq!(step([2.0, 2.0, 0.0, 2.0]), [2.0, 2.0, 0.0, 2.0]);
+        assert_eq!(step([0.0, 2.0, 2.0, 2.0]), [0.5, 2.0, 1.5, 2.0]);
         // The whole steps are compared, not what was left of them.
-        assert_eq!(step([0.0, 2.0, 2.0, 2.0]).0, [0.4, 2.0, 1.6, 2.0]);
-        assert_eq!(step([2.0, 2.0, 0.0, 2.0]).0, [1.3, 2.0, 0.7, 2.0]);
+        assert_eq!(step([0.0, 2.0, 2.0, 2.0]), [0.4, 2.0, 1.6, 2.0]);
+        assert_eq!(step([2.0, 2.0, 0.0, 2.0]), [1.3, 2.0, 0.7, 2.0]);
         assert_eq!(lengths.whole(), [false, true]);
         lengths.forget();
         let mut next = [0.0, 0.0, 2.0, 0.0];
@@ -117,7 +103,7 @@ mod tests {
         let mut lengths = StepLength::<f32>::new(1);
         for _ in 0..3 {
             let mut next = [1.0, 2.0];
-            assert_eq!(lengths.shorten(&[1.0, 2.0], &mut next), 1.0);
+            lengths.shorten(&[1.0, 2.0], &mut next);
             assert_eq!(next, [1.0, 2.0]);
         }
     }
