@@ -4,6 +4,7 @@
 //! Names are `precision/k/what`; throughput is in stored values. Probes and kernels walk through the same cells.
 
 use bcnmf_core::LossKind;
+use bcnmf_core::aligned::Aligned;
 use bcnmf_core::group::add_scaled;
 use bcnmf_core::loss::{Basis, Control, Loss, mse::Mse, poisson::Poisson};
 use bcnmf_core::matrix::Cell;
@@ -24,8 +25,8 @@ struct Setting<T> {
     p: Vec<usize>,
     index: Vec<u32>,
     value: Vec<T>,
-    w: Vec<T>,
-    h: Vec<T>,
+    w: Aligned<T>,
+    h: Aligned<T>,
 }
 
 impl<T: Real> Setting<T> {

@@ -17,6 +17,7 @@
 #![deny(missing_docs)]
 #![deny(unsafe_code)]
 
+pub mod aligned;
 pub mod backend;
 pub mod error;
 pub mod fit;

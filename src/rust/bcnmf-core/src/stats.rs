@@ -1,5 +1,6 @@
 //! The additive record of what one `W` step needs from a set of cells.
 
+use crate::aligned::Aligned;
 use crate::loss::mse::Mse;
 use crate::loss::{Loss, LossKind, is_dispersed, with_loss};
 use crate::real::Real;
@@ -12,12 +13,12 @@ const CHUNK: usize = 4096;
 #[derive(Clone, Debug, Default)]
 pub struct WStats<T> {
     /// Features × factors, row by row: `X Hᵀ` (mse) or `(X/Λ) Hᵀ` (poisson).
-    pub numerator: Vec<T>,
+    pub numerator: Aligned<T>,
     /// `H Hᵀ` (mse, factors × factors) or `H 1` (poisson, factors).
     pub denominator: Vec<f64>,
     /// Features × factors, row by row: where features' denominators differ. Of entries that do not count, what they would add, to be taken
     /// off; of features with a size (nb), the whole denominator. Empty when no feature has anything of its own.
-    pub own: Vec<T>,
+    pub own: Aligned<T>,
     /// As `denominator`, of cells of which most entries do not count: to be taken off too, but for those that do, which `own` has
     /// with a negative sign.
     pub masked: Vec<f64>,
@@ -38,10 +39,10 @@ impl<T: Real> WStats<T> {
         let sizes = if loss.has_sizes() { rows } else { 0 };
         let own = if masked || sizes > 0 { rows } else { 0 };
         WStats {
-            numerator: vec![T::zero(); rows * factors],
+            numerator: Aligned::zeros(rows * factors),
             denominator: vec![0.0; denominator],
             masked: vec![0.0; if masked { denominator } else { 0 }],
-            own: vec![T::zero(); own * factors],
+            own: Aligned::zeros(own * factors),
             sizes: vec![[0.0; 2]; sizes],
             dropout: vec![[0.0; 4]; if loss == LossKind::Zinb { rows } else { 0 }],
             squares: (squares > 0)

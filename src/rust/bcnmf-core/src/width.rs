@@ -94,8 +94,27 @@ impl<T> RowsMut<T> for DynamicRows<&mut [T]> {
 #[derive(Clone, Copy, Debug)]
 pub struct Fixed<const K: usize>;
 
+/// A vector over so many factors, in as few cache lines as can be.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub struct Lines<T, const K: usize>([T; K]);
+
+impl<T, const K: usize> AsRef<[T]> for Lines<T, K> {
+    #[inline(always)]
+    fn as_ref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<T, const K: usize> AsMut<[T]> for Lines<T, K> {
+    #[inline(always)]
+    fn as_mut(&mut self) -> &mut [T] {
+        &mut self.0
+    }
+}
+
 impl<const K: usize> Width for Fixed<K> {
-    type Vector<T: Real> = [T; K];
+    type Vector<T: Real> = Lines<T, K>;
     type Rows<'r, T: Real> = &'r [[T; K]];
     type RowsMut<'r, T: Real> = &'r mut [[T; K]];
     #[inline(always)]
@@ -111,8 +130,8 @@ impl<const K: usize> Width for Fixed<K> {
         K
     }
     #[inline(always)]
-    fn zeros<T: Real>(self) -> [T; K] {
-        [T::zero(); K]
+    fn zeros<T: Real>(self) -> Lines<T, K> {
+        Lines([T::zero(); K])
     }
 }
 

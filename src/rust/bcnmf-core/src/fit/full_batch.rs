@@ -17,6 +17,7 @@ use super::{
     Factors, FitParams, HeldOut, Penalty, Per, Problem, Record, Scaling, Start,
     correlation_distance,
 };
+use crate::aligned::Aligned;
 use crate::backend::cuda::Data;
 use crate::backend::{Backend, Job, Pass, Set, Sums, Threads, in_range, scale_factors};
 use crate::loss::mse::Mse;
@@ -51,16 +52,16 @@ pub struct FullBatch<'a, T> {
     pub(super) sizes: Sizes<T>,
     /// Of target and background.
     yardsticks: [Yardstick<T>; 2],
-    pub(super) w: Vec<T>,
-    pub(super) w_next: Vec<T>,
+    pub(super) w: Aligned<T>,
+    pub(super) w_next: Aligned<T>,
     pub(super) cells: Box<dyn Backend<T> + 'a>,
     /// Of fits that are accelerated.
     extrapolation: Option<Extrapolation<T>>,
     /// Of contrasts with coordinate descent.
     step_length: Option<StepLength<T>>,
-    shared: Vec<T>,
+    shared: Aligned<T>,
     /// What squared errors of a mixture need of their loadings, and what the W step does with these.
-    shared_squares: Vec<T>,
+    shared_squares: Aligned<T>,
     w_control_squares: WControl,
     pub(super) batches: Option<MiniBatch<T>>,
     pub(super) phase: Phase,
@@ -229,12 +230,12 @@ impl<'a, T: Real> FullBatch<'a, T> {
                 }),
                 None => Default::default(),
             },
-            w_next: vec![T::zero(); working.w.len()],
+            w_next: Aligned::zeros(working.w.len()),
             extrapolation: accelerates.then(Extrapolation::new),
             step_length: shortens.then(|| StepLength::new(factors)),
-            shared: Vec::new(),
-            shared_squares: Vec::new(),
-            w: working.w,
+            shared: Aligned::default(),
+            shared_squares: Aligned::default(),
+            w: Aligned::from(&working.w[..]),
             cells,
             batches: batches.map(|batches| MiniBatch::new(&problem, &params, batches, start)),
             problem,

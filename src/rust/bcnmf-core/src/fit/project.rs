@@ -10,6 +10,7 @@ use super::problem::{
 use super::start::{check_values, level, normalise_columns, pad, transpose};
 use super::{Driver, Dropout, Penalty, Progress, Size};
 use crate::Result;
+use crate::aligned::Aligned;
 use crate::backend::{Job, Pass, Set};
 use crate::loss::mse::Mse;
 use crate::loss::zinb::probability;
@@ -29,15 +30,15 @@ pub struct Projection<'a, T> {
     k: usize,
     unit: f64,
     control: Control<T>,
-    w: Vec<T>,
+    w: Aligned<T>,
     w_sums: Vec<f64>,
     /// Features before those with squared errors.
     counts: usize,
     weight: Vec<T>,
     size_factors: Vec<f64>,
     sizes: Sizes<T>,
-    shared: Vec<T>,
-    shared_squares: Vec<T>,
+    shared: Aligned<T>,
+    shared_squares: Aligned<T>,
     h: Vec<T>,
     h_next: Vec<T>,
     pass: Pass<T>,
@@ -145,7 +146,7 @@ impl<'a, T: Real> Projection<'a, T> {
             shared_squares: if squares > 0 {
                 Mse.shared(of_squares, &weight[counts..], factors)
             } else {
-                Vec::new()
+                Aligned::default()
             },
             counts,
             weight,
@@ -172,7 +173,7 @@ impl<'a, T: Real> Projection<'a, T> {
             pool,
             k,
             unit,
-            w,
+            w: Aligned::from(&w[..]),
             w_sums,
             h,
             done: false,

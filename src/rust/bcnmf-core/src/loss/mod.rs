@@ -25,6 +25,7 @@ pub use nb::Dispersed;
 pub(crate) use nb::is_dispersed;
 pub(crate) use tile::{ABREAST, TILE, Tile, Zeros, ZerosRecord};
 
+use crate::aligned::Aligned;
 use crate::group::Each;
 use crate::matrix::Cell;
 use crate::real::{Real, count};
@@ -249,7 +250,7 @@ pub trait Loss: Copy + Send + Sync {
     const DENSE: bool = false;
 
     /// What all columns need of `W` beside `W`: `WᵀW` (mse) or column sums (poisson), each feature as often as it counts.
-    fn shared<T: Real>(self, w: &[T], weight: &[T], factors: usize) -> Vec<T>;
+    fn shared<T: Real>(self, w: &[T], weight: &[T], factors: usize) -> Aligned<T>;
 
     /// Takes `control.steps` H steps on one cell, in place, and returns what the cell had *before* them.
     fn h_step<S: Simd, T: Real, K: Width>(

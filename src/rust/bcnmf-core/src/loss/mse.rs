@@ -8,6 +8,7 @@
 use super::{
     Basis, Before, Control, Loss, Yardstick, above_rounding, floored, not_negative, update_cell,
 };
+use crate::aligned::Aligned;
 use crate::group::{GROUP, Groups, add_rows, add_scaled, add_to_rows, rows_of, total};
 use crate::matrix::Cell;
 use crate::real::{Real, count};
@@ -21,7 +22,7 @@ use rayon::prelude::*;
 pub struct Mse;
 
 impl Loss for Mse {
-    fn shared<T: Real>(self, w: &[T], weight: &[T], factors: usize) -> Vec<T> {
+    fn shared<T: Real>(self, w: &[T], weight: &[T], factors: usize) -> Aligned<T> {
         // Parts of a fixed size, added in order: the same bits for any number of threads.
         let parts: Vec<Vec<f64>> = w
             .par_chunks(ROWS * factors)
@@ -280,10 +281,14 @@ pub(super) fn shared_times<S: Simd, T: Real, K: Width>(
     basis: Basis<'_, T>,
     h: &[T],
 ) -> K::Vector<T> {
-    let mut product = width.zeros::<T>();
-    for (k, &h) in h.iter().enumerate() {
-        add_scaled(simd, product.as_mut(), h, width.row(basis.shared, k));
+    // Two sums, as in `add_rows`; padded vectors are even.
+    let (mut product, mut odd) = (width.zeros::<T>(), width.zeros::<T>());
+    for (pair, h) in h.as_chunks::<2>().0.iter().enumerate() {
+        let k = 2 * pair;
+        add_scaled(simd, product.as_mut(), h[0], width.row(basis.shared, k));
+        add_scaled(simd, odd.as_mut(), h[1], width.row(basis.shared, k + 1));
     }
+    add_scaled(simd, product.as_mut(), T::one(), odd.as_ref());
     product
 }
 

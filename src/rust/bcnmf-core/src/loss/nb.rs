@@ -21,6 +21,7 @@ use super::rising::{excess, slopes};
 use super::tile::zero_slope;
 use super::zinb::{GroupOfZeros, log_kept, loss_of_zero, zero};
 use super::{Basis, Before, Control, Loss, Yardstick, update_cell};
+use crate::aligned::Aligned;
 use crate::group::{Each, GROUP, Groups, add_rows, add_scaled, add_to_rows, dots, ratios, rows_of};
 use crate::matrix::Cell;
 use crate::real::Real;
@@ -76,7 +77,7 @@ impl<T: Real> Default for Dispersed<'_, T> {
 impl Loss for Nb {
     const DENSE: bool = true;
 
-    fn shared<T: Real>(self, w: &[T], weight: &[T], factors: usize) -> Vec<T> {
+    fn shared<T: Real>(self, w: &[T], weight: &[T], factors: usize) -> Aligned<T> {
         Poisson.shared(w, weight, factors)
     }
 
@@ -327,11 +328,7 @@ fn quotients<S: Simd, T: Real>(
     h: &[T],
 ) -> [Each<T>; 5] {
     let mut rates = dots(simd, rows, h);
-    if !basis.ambient.is_empty() {
-        for (rate, &i) in rates.iter_mut().zip(index) {
-            *rate += basis.ambient_rate(cell, i as usize);
-        }
-    }
+    basis.add_ambient(cell, index, &mut rates);
     let mut sizes = [T::zero(); GROUP];
     for (size, &i) in sizes.iter_mut().zip(index) {
         *size = basis.dispersed.size[i as usize];

@@ -23,6 +23,7 @@
 
 use super::log_sum::LogSum;
 use super::{Basis, Before, Control, Loss, Yardstick, is_dispersed, not_negative, update_cell};
+use crate::aligned::Aligned;
 use crate::group::{Each, GROUP, Groups, add_rows, add_scaled, add_to_rows, dots, ratios, rows_of};
 use crate::matrix::Cell;
 use crate::real::Real;
@@ -39,7 +40,7 @@ pub struct Poisson;
 pub(super) const SMOOTHING: f64 = 0.01;
 
 impl Loss for Poisson {
-    fn shared<T: Real>(self, w: &[T], weight: &[T], factors: usize) -> Vec<T> {
+    fn shared<T: Real>(self, w: &[T], weight: &[T], factors: usize) -> Aligned<T> {
         let sums = if weight.is_empty() {
             column_sums(w, factors)
         } else {
@@ -373,11 +374,7 @@ fn ratios_to_fit<S: Simd, T: Real>(
     h: &[T],
 ) -> Each<T> {
     let mut rates = dots(simd, rows, h);
-    if !basis.ambient.is_empty() {
-        for (rate, &i) in rates.iter_mut().zip(index) {
-            *rate += basis.ambient_rate(cell, i as usize);
-        }
-    }
+    basis.add_ambient(cell, index, &mut rates);
     ratios(simd, x, &rates, basis.guard)
 }
 
@@ -419,6 +416,17 @@ impl<T: Real> Basis<'_, T> {
         }
         let masked: f64 = cell.masked.iter().map(|&i| rate(i as usize)).sum();
         (cell.ambient * self.ambient_sum).wide() - masked
+    }
+
+    /// Adds the ambient rates of a group of entries to what the factors say.
+    #[inline(always)]
+    pub(super) fn add_ambient(&self, cell: Cell<'_, T>, index: &Each<u32>, rates: &mut Each<T>) {
+        // The target has the profile, but no such rate.
+        if cell.ambient > T::zero() {
+            for (rate, &i) in rates.iter_mut().zip(index) {
+                *rate += self.ambient_rate(cell, i as usize);
+            }
+        }
     }
 
     #[inline(always)]

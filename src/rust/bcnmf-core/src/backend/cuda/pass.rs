@@ -8,6 +8,7 @@ use super::dispersed::{Dispersed, SLOPES, abreast};
 use super::driver::{Buffer, Kernel, Queue, wait_for};
 use super::kernels::{COMMON, COMMON_THREADS, CellStep, FACTOR_THREADS, Layout, Module, Scale};
 use super::loadings::{Loadings, denominator_len};
+use crate::aligned::Aligned;
 use crate::backend::{Backend, Coefficients, Job, Set, Sums};
 use crate::fit::WControl;
 use crate::loss::LossKind;
@@ -128,8 +129,8 @@ impl Cells {
         let padded = padded::<f32>(params.k);
         // All else for W stays on the device.
         let record = || WStats {
-            numerator: Vec::new(),
-            own: Vec::new(),
+            numerator: Aligned::default(),
+            own: Aligned::default(),
             ..WStats::new(params.loss, [features, 0], padded, false)
         };
         let background = usize::from(problem.background.is_some());
