@@ -64,6 +64,25 @@ pub fn add_scaled<S: Simd, T: Real>(simd: S, sum: &mut [T], scale: T, row: &[T])
     }
 }
 
+/// `sum += Σ scale · row` over some rows, in their order.
+#[inline(always)]
+pub fn add_each_scaled<S: Simd, T: Real, const N: usize>(
+    simd: S,
+    sum: &mut [T],
+    scales: [T; N],
+    rows: [&[T]; N],
+) {
+    let mut each = [(T::splat(simd, T::zero()), &[][..]); N];
+    for ((each, scale), row) in each.iter_mut().zip(scales).zip(rows) {
+        *each = (T::splat(simd, scale), T::registers::<S>(row));
+    }
+    for (at, sum) in T::registers_mut::<S>(sum).iter_mut().enumerate() {
+        for (scale, row) in &each {
+            *sum = T::multiply_add(simd, *scale, row[at], *sum);
+        }
+    }
+}
+
 /// `sums += Σ scale · row` over a group, alternating between two sums: each addition to one waits for the one before.
 #[inline(always)]
 pub fn add_rows<S: Simd, T: Real>(

@@ -4,6 +4,7 @@
 //! loops have no remainder and, for common sizes, a length the compiler knows: accumulators then
 //! live in registers. Multiplicative updates keep the padding at zero.
 
+use crate::group::{Each, GROUP};
 use crate::real::Real;
 use pulp::Simd;
 
@@ -19,6 +20,8 @@ pub fn padded<T: Real>(k: usize) -> usize {
 pub trait Width: Copy + Send + Sync {
     /// A vector over the factors.
     type Vector<T: Real>: AsRef<[T]> + AsMut<[T]>;
+    /// Of each factor a number for every cell of a group.
+    type Abreast<T: Real>: AsRef<[Each<T>]> + AsMut<[Each<T>]>;
     /// Rows of a store.
     type Rows<'r, T: Real>: Rows<'r, T>;
     /// Rows of a store, to write.
@@ -27,6 +30,8 @@ pub trait Width: Copy + Send + Sync {
     fn size(self) -> usize;
     /// A vector of zeros.
     fn zeros<T: Real>(self) -> Self::Vector<T>;
+    /// Zeros for a group of cells.
+    fn abreast<T: Real>(self) -> Self::Abreast<T>;
     /// A row-by-row store cut into its rows.
     fn rows<T: Real>(self, store: &[T]) -> Self::Rows<'_, T>;
     /// A row-by-row store cut into rows to write.
@@ -115,6 +120,7 @@ impl<T, const K: usize> AsMut<[T]> for Lines<T, K> {
 
 impl<const K: usize> Width for Fixed<K> {
     type Vector<T: Real> = Lines<T, K>;
+    type Abreast<T: Real> = Lines<Each<T>, K>;
     type Rows<'r, T: Real> = &'r [[T; K]];
     type RowsMut<'r, T: Real> = &'r mut [[T; K]];
     #[inline(always)]
@@ -133,6 +139,10 @@ impl<const K: usize> Width for Fixed<K> {
     fn zeros<T: Real>(self) -> Lines<T, K> {
         Lines([T::zero(); K])
     }
+    #[inline(always)]
+    fn abreast<T: Real>(self) -> Lines<Each<T>, K> {
+        Lines([[T::zero(); GROUP]; K])
+    }
 }
 
 /// Any other width.
@@ -144,6 +154,7 @@ pub struct Dynamic(
 
 impl Width for Dynamic {
     type Vector<T: Real> = Vec<T>;
+    type Abreast<T: Real> = Vec<Each<T>>;
     type Rows<'r, T: Real> = DynamicRows<&'r [T]>;
     type RowsMut<'r, T: Real> = DynamicRows<&'r mut [T]>;
     #[inline(always)]
@@ -167,6 +178,10 @@ impl Width for Dynamic {
     #[inline(always)]
     fn zeros<T: Real>(self) -> Vec<T> {
         vec![T::zero(); self.0]
+    }
+    #[inline(always)]
+    fn abreast<T: Real>(self) -> Vec<Each<T>> {
+        vec![[T::zero(); GROUP]; self.0]
     }
 }
 

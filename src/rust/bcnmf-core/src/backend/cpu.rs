@@ -3,7 +3,7 @@
 use super::work::Work;
 use super::{Backend, Coefficients, in_range, scale_factors};
 use crate::loss::{Basis, Control, Dispersed, Loss, LossKind, TILE, Yardstick, with_loss};
-use crate::matrix::{CellBuffer, HoldOut, Matrix};
+use crate::matrix::{HoldOut, Matrix};
 use crate::real::Real;
 use crate::stats::WStats;
 use crate::{Error, Result};
@@ -342,7 +342,7 @@ impl<T: Real> Stripe<T> {
         deadline: Instant,
         mut must: bool,
     ) {
-        let mut buffer = CellBuffer::default();
+        let mut buffers = Default::default();
         let odds = if job.log_odds[self.set as usize].is_empty() {
             0
         } else {
@@ -365,7 +365,7 @@ impl<T: Real> Stripe<T> {
                 set,
                 matrix,
                 cells,
-                buffer: &mut buffer,
+                buffers: &mut buffers,
                 h,
                 h_next,
                 log_odds_next,

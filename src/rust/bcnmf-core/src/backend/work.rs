@@ -2,9 +2,13 @@
 
 use super::cpu::{Job, Set, Sums};
 use super::{Backend, cuda};
+use crate::group::GROUP;
 use crate::loss::mixture::{HeldSquares, RecordSquares, SquaresOf};
 use crate::loss::zinb::{log_odds, prior};
-use crate::loss::{ABREAST, Basis, Control, Loss, Squares, Tile, Zeros, ZerosRecord, with_loss};
+use crate::loss::{
+    ABREAST, Basis, Before, Control, Few, Loss, Squares, Tile, Yardstick, Zeros, ZerosRecord,
+    copied, with_loss,
+};
 use crate::matrix::{Cell, CellBuffer, Matrix, Missing};
 use crate::real::Real;
 use crate::stats::WStats;
@@ -21,7 +25,7 @@ pub struct Work<'c, T> {
     pub matrix: &'c Matrix<'c>,
     /// Places of the pass.
     pub cells: Range<usize>,
-    pub buffer: &'c mut CellBuffer<T>,
+    pub buffers: &'c mut [CellBuffer<T>; GROUP],
     /// Coefficients of these cells, and where they go.
     pub h: &'c [T],
     pub h_next: &'c mut [T],
@@ -118,6 +122,12 @@ impl<T: Real, L: Loss, K: Width> WithSimd for Kernel<'_, T, L, K> {
         if L::DENSE {
             return self.work.tile(simd, self.loss, self.width);
         }
+        if L::ABREAST {
+            for first in (0..self.work.cells.len()).step_by(GROUP) {
+                self.work.few_cells(simd, self.loss, self.width, first);
+            }
+            return;
+        }
         for (at, place) in self.work.cells.clone().enumerate() {
             self.work.one_cell(simd, self.loss, self.width, at, place);
         }
@@ -134,28 +144,58 @@ impl<T: Real> Work<'_, T> {
         at: usize,
         place: usize,
     ) {
-        let basis = self.job.basis;
+        let Job { basis, stats, .. } = *self.job;
         let control = self.job.control_of(self.set, place);
-        let cell = self.job.gather(self.buffer, self.set, self.matrix, place);
-        // A copy that nothing else can point to stays in registers.
-        let mut copy = width.zeros::<T>();
+        let cell = (self.job).gather(&mut self.buffers[0], self.set, self.matrix, place);
+        let mut copy = copied(width, self.h, at);
         let h = copy.as_mut();
-        h.copy_from_slice(width.row(self.h, at));
-        let counts = cell.weight.wide();
-        self.sums.penalty += counts * penalty(h, &control);
-        if control.steps == 0 {
-            let yardstick = self.job.yardsticks[self.set as usize];
-            self.sums.held_out += counts * loss.held_out(simd, width, basis, cell, h, yardstick);
-            self.sums.n_held_out += cell.held.len();
-        }
+        let yardstick = self.job.yardsticks[self.set as usize];
+        self.sums
+            .look(simd, loss, width, basis, cell, h, &control, yardstick);
         let before = loss.h_step(simd, width, basis, cell, h, &control);
-        let divergence = counts * before.divergence;
-        // Rounding can leave less than nothing; `max` would turn NaN into 0 as well.
-        self.sums.divergence += if divergence < 0.0 { 0.0 } else { divergence };
-        if self.job.stats {
+        self.sums.take(cell, before);
+        if stats {
             loss.w_stats(simd, width, basis, cell, h, self.stats);
         }
         width.row_mut(self.h_next, at).copy_from_slice(h);
+    }
+
+    /// The cells from this one on, as many as are worked on side by side.
+    #[inline(always)]
+    fn few_cells<S: Simd>(&mut self, simd: S, loss: impl Loss, width: impl Width, first: usize) {
+        let Job { basis, stats, .. } = *self.job;
+        let n = GROUP.min(self.cells.len() - first);
+        let mut cells = [Cell::default(); GROUP];
+        let mut controls = [self.job.control; GROUP];
+        let room = self.buffers.iter_mut().zip(&mut cells).zip(&mut controls);
+        for (at, ((buffer, cell), control)) in room.enumerate().take(n) {
+            let place = self.cells.start + first + at;
+            *control = self.job.control_of(self.set, place);
+            *cell = self.job.gather(buffer, self.set, self.matrix, place);
+        }
+        let cells = &cells[..n];
+        let range = first * width.size()..(first + n) * width.size();
+        let (h, h_next) = (&self.h[range.clone()], &mut self.h_next[range]);
+        let yardstick = self.job.yardsticks[self.set as usize];
+        for (at, (&cell, control)) in cells.iter().zip(&controls).enumerate() {
+            let h = width.row(h, at);
+            self.sums
+                .look(simd, loss, width, basis, cell, h, control, yardstick);
+        }
+        let mut few = Few {
+            cells,
+            controls: &controls,
+            h,
+            h_next,
+            before: [Before::default(); GROUP],
+        };
+        loss.h_steps(simd, width, basis, &mut few);
+        for (&cell, before) in cells.iter().zip(few.before) {
+            self.sums.take(cell, before);
+        }
+        if stats {
+            loss.record(simd, width, basis, cells, few.h_next, self.stats);
+        }
     }
 
     /// All cells side by side, for a loss that looks at zeros: for each step what zeros have for all of them, then each cell's own
@@ -226,7 +266,7 @@ impl<T: Real> Work<'_, T> {
                     squares,
                     ..self
                         .job
-                        .gather_counts(self.buffer, self.set, self.matrix, place)
+                        .gather_counts(&mut self.buffers[0], self.set, self.matrix, place)
                 };
                 let counts = cell.weight.wide();
                 if step == 0 {
@@ -277,7 +317,7 @@ impl<T: Real> Work<'_, T> {
                 log_odds: tile.log_odds.get(at).copied(),
                 ..self
                     .job
-                    .gather_counts(self.buffer, self.set, self.matrix, place)
+                    .gather_counts(&mut self.buffers[0], self.set, self.matrix, place)
             };
             let h = width.row(&tile.h, at);
             loss.w_stats(simd, width, basis, cell, h, self.stats);
@@ -285,7 +325,8 @@ impl<T: Real> Work<'_, T> {
                 loss.sizes(simd, width, basis, cell, h, self.stats);
             }
             if let (Some(basis), Some(stats)) = (self.job.squares, &mut self.stats.squares) {
-                let cell = (self.job).gather_squares(self.buffer, self.set, self.matrix, place);
+                let cell =
+                    (self.job).gather_squares(&mut self.buffers[0], self.set, self.matrix, place);
                 simd.vectorize(RecordSquares {
                     basis,
                     cell,
@@ -310,7 +351,8 @@ impl<T: Real> Work<'_, T> {
         let first = control.measures;
         let mut counts = 1.0;
         let cell = (first || self.job.masks(self.matrix)).then(|| {
-            let cell = (self.job).gather_squares(self.buffer, self.set, self.matrix, place);
+            let cell =
+                (self.job).gather_squares(&mut self.buffers[0], self.set, self.matrix, place);
             counts = cell.weight.wide();
             cell
         });
@@ -345,12 +387,44 @@ impl<T: Real> Work<'_, T> {
         for (masked, place) in masked.iter_mut().zip(self.cells.clone()) {
             let cell = self
                 .job
-                .gather_counts(self.buffer, self.set, self.matrix, place);
+                .gather_counts(&mut self.buffers[0], self.set, self.matrix, place);
             let features = self.job.counts();
             let mut counted = cell.counted(features).peekable();
             let all = 0..features as u32;
             masked.extend(all.filter(|&i| counted.next_if_eq(&(i as usize)).is_none()));
         }
+    }
+}
+
+impl Sums {
+    /// Adds a cell's penalty, and, where nothing is to move, the divergence of what does not count.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    fn look<S: Simd, T: Real, K: Width>(
+        &mut self,
+        simd: S,
+        loss: impl Loss,
+        width: K,
+        basis: Basis<'_, T>,
+        cell: Cell<'_, T>,
+        h: &[T],
+        control: &Control<T>,
+        yardstick: Yardstick<'_, T>,
+    ) {
+        let counts = cell.weight.wide();
+        self.penalty += counts * penalty(h, control);
+        if control.steps == 0 {
+            self.held_out += counts * loss.held_out(simd, width, basis, cell, h, yardstick);
+            self.n_held_out += cell.held.len();
+        }
+    }
+
+    /// Adds a cell's divergence.
+    #[inline(always)]
+    fn take<T: Real>(&mut self, cell: Cell<'_, T>, before: Before) {
+        let divergence = cell.weight.wide() * before.divergence;
+        // Rounding can leave less than nothing; `max` would turn NaN into 0 as well.
+        self.divergence += if divergence < 0.0 { 0.0 } else { divergence };
     }
 }
 

@@ -1,8 +1,12 @@
 //! The W step: from summed records to new loadings, the same for every loss and weight.
 
-use crate::loss::{Loss, LossKind, above_rounding, floored, is_dispersed, not_negative, with_loss};
+use crate::group::{Each, GROUP};
+use crate::loss::abreast::{self, Descent};
+use crate::loss::{Loss, LossKind, floored, is_dispersed, not_negative, with_loss};
 use crate::real::Real;
 use crate::stats::WStats;
+use crate::width::{Dynamic, Width};
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 /// What the W step does besides the ratio.
@@ -68,7 +72,10 @@ pub(crate) fn w_step<T: Real>(
             let mut row = vec![0.0; factors];
             let room = || [vec![0.0; factors], vec![0.0; factors]];
             let (mut sums, mut held) = ([room(), room()], room());
-            for (i, out) in w_next.chunks_exact_mut(factors).enumerate() {
+            let mut few = convex
+                .as_ref()
+                .map(|convex| Few::new([convex, &denominators[1]], owns, control));
+            for i in 0..w_next.len() / factors {
                 let at = (chunk * ROWS + i) * factors;
                 let old = &w[at..at + factors];
                 row.iter_mut()
@@ -97,31 +104,38 @@ pub(crate) fn w_step<T: Real>(
                         }
                     }
                 }
-                if let Some(convex) = convex.as_ref().filter(|_| whole) {
-                    descend(&mut row, &mut sums, [convex, &denominators[1]], owns, control);
-                } else {
-                    for _ in 0..if lasting && whole { control.steps } else { 1 } {
-                        let sets = denominators.iter().zip(records).zip(sizes);
-                        let parts = sets.zip(&held).zip(&mut sums);
-                        for ((((denominator, records), sizes), held), [p, q]) in parts {
-                            if is_dispersed(sizes, at / factors) {
-                                own_part(records, at, q);
-                                continue;
-                            }
-                            if !denominator.is_empty() {
-                                with_loss!(control.loss, loss => loss.denominator(denominator, &row, q));
-                            }
-                            if !whole {
-                                take_off(q, held);
-                                add_slack([p, q], held, control.slack);
-                            }
-                        }
-                        update_row(&mut row, &sums, control);
+                if let Some(few) = few.as_mut().filter(|_| whole) {
+                    few.take(i, &row, &sums);
+                    if few.features.len() == GROUP {
+                        few.descend(w_next);
                     }
+                    continue;
                 }
-                out.iter_mut()
+                for _ in 0..if lasting && whole { control.steps } else { 1 } {
+                    let sets = denominators.iter().zip(records).zip(sizes);
+                    let parts = sets.zip(&held).zip(&mut sums);
+                    for ((((denominator, records), sizes), held), [p, q]) in parts {
+                        if is_dispersed(sizes, at / factors) {
+                            own_part(records, at, q);
+                            continue;
+                        }
+                        if !denominator.is_empty() {
+                            with_loss!(control.loss, loss => loss.denominator(denominator, &row, q));
+                        }
+                        if !whole {
+                            take_off(q, held);
+                            add_slack([p, q], held, control.slack);
+                        }
+                    }
+                    update_row(&mut row, &sums, control);
+                }
+                w_next[i * factors..][..factors]
+                    .iter_mut()
                     .zip(&row)
                     .for_each(|(out, &w)| *out = T::of(w));
+            }
+            if let Some(mut few) = few {
+                few.descend(w_next);
             }
         });
 }
@@ -175,62 +189,98 @@ fn convex_part([target, background]: &[Vec<f64>; 2], weight: f64) -> Vec<f64> {
     convex
 }
 
-/// Passes of coordinate descent over one feature's loadings. What is concave in them, the part of a background that
-/// is contrasted, is replaced by its tangent at the point where a pass starts: each pass goes downhill. Where entries were `imputed`, at the
-/// first point, which is where they were.
-fn descend(
-    row: &mut [f64],
-    [[px, pull], [py, tangent]]: &mut [[Vec<f64>; 2]; 2],
-    [convex, background]: [&[f64]; 2],
+/// Some features whose loadings go down by passes of coordinate descent, side by side.
+struct Few<'g> {
+    /// The convex part of the curvature, and the background's.
+    grams: [&'g [f64]; 2],
+    /// Whether entries were imputed.
     imputed: bool,
     control: WControl,
-) {
-    let WControl {
-        weight,
-        l1,
-        l2,
-        guard,
-        ..
-    } = control;
-    let contrast = (-weight).max(0.0);
-    let range = [control.floor.max(f64::MIN_POSITIVE), control.ceiling];
-    px.iter_mut()
-        .zip(&*py)
-        .for_each(|(p, y)| *p += weight.max(0.0) * y);
-    py.iter_mut().for_each(|y| *y *= contrast);
-    for pass in 0..control.steps {
-        pull.copy_from_slice(px);
-        if contrast > 0.0 && !background.is_empty() {
-            if pass == 0 || !imputed {
-                with_loss!(control.loss, loss => loss.denominator(background, row, tangent));
-            }
-            pull.iter_mut()
-                .zip(&*tangent)
-                .for_each(|(p, t)| *p += contrast * t);
+    /// Factors × features: loadings, and what the data pull up and push down.
+    rows: Vec<Each<f64>>,
+    pull: Vec<Each<f64>>,
+    push: Vec<Each<f64>>,
+    /// Which features of the task they are.
+    features: Vec<usize>,
+}
+
+impl<'g> Few<'g> {
+    fn new(grams: [&'g [f64]; 2], imputed: bool, control: WControl) -> Self {
+        let room = || vec![[0.0; GROUP]; control.factors];
+        Few {
+            grams,
+            imputed,
+            control,
+            rows: room(),
+            pull: room(),
+            push: room(),
+            features: Vec::with_capacity(GROUP),
         }
-        descend_row(row, convex, [pull, py], [l1, l2], guard, range);
+    }
+
+    /// Takes a feature with the numerators of target and background.
+    fn take(&mut self, feature: usize, row: &[f64], sums: &[[Vec<f64>; 2]; 2]) {
+        let (lane, weight) = (self.features.len(), self.control.weight);
+        let [[target, _], [background, _]] = sums;
+        for (pull, (x, y)) in self.pull.iter_mut().zip(target.iter().zip(background)) {
+            pull[lane] = x + weight.max(0.0) * y;
+        }
+        for (push, y) in self.push.iter_mut().zip(background) {
+            push[lane] = (-weight).max(0.0) * y;
+        }
+        abreast::put(&mut self.rows, lane, row);
+        self.features.push(feature);
+    }
+
+    /// Writes their new loadings, and has room for others then.
+    fn descend<T: Real>(&mut self, w_next: &mut [T]) {
+        Arch::new().dispatch(Passes(self));
+        let factors = self.control.factors;
+        for (lane, feature) in self.features.drain(..).enumerate() {
+            abreast::take(
+                &mut w_next[feature * factors..][..factors],
+                &self.rows,
+                lane,
+            );
+        }
+        // Lanes without a feature rest.
+        self.rows.fill([0.0; GROUP]);
     }
 }
 
-/// One pass: each loading is set to its best value given the others. `gram` is the curvature, and the data pull up
-/// and push down.
-fn descend_row(
-    row: &mut [f64],
-    gram: &[f64],
-    [pull, push]: [&[f64]; 2],
-    [l1, l2]: [f64; 2],
-    guard: f64,
-    [floor, ceiling]: [f64; 2],
-) {
-    for k in 0..row.len() {
-        let (old, gram) = (row[k], &gram[k * row.len()..][..row.len()]);
-        if old > 0.0 {
-            let product: f64 = gram.iter().zip(row.iter()).map(|(g, w)| g * w).sum();
-            let gradient = product - pull[k] + push[k] + l1 + l2 * old;
-            let best = old - gradient / (gram[k].max(0.0) + l2 + guard);
-            let new = floored(above_rounding(best, old), old, pull[k], floor);
-            let most = ceiling.max(old);
-            row[k] = if new > most { most } else { new };
+/// The passes. What is concave in the loadings, the part of a background that is contrasted, is replaced by its tangent at the point where
+/// a pass starts: each pass goes downhill. Where entries were imputed, at the first point, which is where they were.
+struct Passes<'p, 'g>(&'p mut Few<'g>);
+
+impl WithSimd for Passes<'_, '_> {
+    type Output = ();
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let few = self.0;
+        let control = few.control;
+        let width = Dynamic(control.factors);
+        let [convex, background] = few.grams.map(|gram| width.rows(gram));
+        let contrast = (-control.weight).max(0.0);
+        let bends = contrast > 0.0 && !few.grams[1].is_empty();
+        let descent = Descent {
+            penalties: [[control.l1; GROUP], [control.l2; GROUP]],
+            guard: control.guard,
+            range: [control.floor.max(f64::MIN_POSITIVE), control.ceiling],
+            passes: 1,
+            tolerance: 0.0,
+        };
+        let (mut pull, mut tangent) = (few.pull.clone(), width.abreast::<f64>());
+        let mut gradient = width.abreast::<f64>();
+        for pass in 0..control.steps {
+            if bends && (pass == 0 || !few.imputed) {
+                pull.copy_from_slice(&few.pull);
+                abreast::times(simd, background, &few.rows, &mut tangent);
+                abreast::add(&mut pull, contrast, &tangent);
+            }
+            abreast::times(simd, convex, &few.rows, &mut gradient);
+            abreast::add(&mut gradient, -1.0, &pull);
+            abreast::add(&mut gradient, 1.0, &few.push);
+            abreast::descend(simd, convex, &mut few.rows, &pull, &mut gradient, descent);
         }
     }
 }

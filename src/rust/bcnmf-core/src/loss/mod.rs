@@ -9,6 +9,7 @@
 //! What few cells need, and what is the same for all numbers of factors, is a `WithSimd` of its own, which is compiled once: a copy in
 //! every kernel would be as large as all the rest of it.
 
+pub(crate) mod abreast;
 mod elementary;
 mod log_sum;
 pub(crate) mod mixture;
@@ -26,7 +27,7 @@ pub(crate) use nb::is_dispersed;
 pub(crate) use tile::{ABREAST, TILE, Tile, Zeros, ZerosRecord};
 
 use crate::aligned::Aligned;
-use crate::group::Each;
+use crate::group::{Each, GROUP};
 use crate::matrix::Cell;
 use crate::real::{Real, count};
 use crate::stats::WStats;
@@ -241,6 +242,46 @@ impl From<f64> for Before {
     }
 }
 
+/// A few cells, and their coefficients before and after their H steps.
+pub struct Few<'f, 'c, T> {
+    /// At most [`GROUP`].
+    pub cells: &'f [Cell<'c, T>],
+    /// How their steps are taken: alike, but for penalties.
+    pub controls: &'f [Control<T>],
+    /// Cells × factors, padded.
+    pub h: &'f [T],
+    /// Where the new ones go.
+    pub h_next: &'f mut [T],
+    /// What the cells had before.
+    pub before: [Before; GROUP],
+}
+
+impl<T: Real> Few<'_, '_, T> {
+    /// The steps of one of them.
+    #[inline(always)]
+    fn step_one<S: Simd, K: Width>(
+        &mut self,
+        loss: impl Loss,
+        simd: S,
+        width: K,
+        basis: Basis<'_, T>,
+        at: usize,
+    ) {
+        let mut h = copied(width, self.h, at);
+        let (cell, control) = (self.cells[at], &self.controls[at]);
+        self.before[at] = loss.h_step(simd, width, basis, cell, h.as_mut(), control);
+        width.row_mut(self.h_next, at).copy_from_slice(h.as_ref());
+    }
+}
+
+/// A copy of one item's factors, which nothing else can point to, and which stays in registers.
+#[inline(always)]
+pub(crate) fn copied<T: Real, K: Width>(width: K, items: &[T], at: usize) -> K::Vector<T> {
+    let mut copy = width.zeros::<T>();
+    copy.as_mut().copy_from_slice(width.row(items, at));
+    copy
+}
+
 /// One loss: a cell's data and a basis give updated coefficients `h` and an additive record.
 ///
 /// Entries that do not count ([`Cell::masked`]) are in no sum; what the others have for a cell counts as often as their features
@@ -248,6 +289,8 @@ impl From<f64> for Before {
 pub trait Loss: Copy + Send + Sync {
     /// Whether zeros are looked at one by one. What they have is then taken for tiles of cells ([`Zeros`], [`ZerosRecord`]), before the cells' own steps.
     const DENSE: bool = false;
+    /// Whether it pays to work on a few cells side by side ([`Loss::h_steps`], [`Loss::record`]).
+    const ABREAST: bool = false;
 
     /// What all columns need of `W` beside `W`: `WᵀW` (mse) or column sums (poisson), each feature as often as it counts.
     fn shared<T: Real>(self, w: &[T], weight: &[T], factors: usize) -> Aligned<T>;
@@ -276,6 +319,37 @@ pub trait Loss: Copy + Send + Sync {
         h: &[T],
         stats: &mut WStats<T>,
     );
+
+    /// [`Loss::h_step`] on a few cells.
+    #[inline(always)]
+    fn h_steps<S: Simd, T: Real, K: Width>(
+        self,
+        simd: S,
+        width: K,
+        basis: Basis<'_, T>,
+        few: &mut Few<'_, '_, T>,
+    ) {
+        for at in 0..few.cells.len() {
+            few.step_one(self, simd, width, basis, at);
+        }
+    }
+
+    /// [`Loss::w_stats`] of a few cells, in their order; `h`: cells × factors.
+    #[inline(always)]
+    fn record<S: Simd, T: Real, K: Width>(
+        self,
+        simd: S,
+        width: K,
+        basis: Basis<'_, T>,
+        cells: &[Cell<'_, T>],
+        h: &[T],
+        stats: &mut WStats<T>,
+    ) {
+        for (at, &cell) in cells.iter().enumerate() {
+            let own = copied(width, h, at);
+            self.w_stats(simd, width, basis, cell, own.as_ref(), stats);
+        }
+    }
 
     /// The divergence of the entries that do not count, each times its feature's weight.
     fn held_out<S: Simd, T: Real, K: Width>(

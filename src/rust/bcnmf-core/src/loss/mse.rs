@@ -6,10 +6,13 @@
 //! count have in these is taken off again.
 
 use super::{
-    Basis, Before, Control, Loss, Yardstick, above_rounding, floored, not_negative, update_cell,
+    Basis, Before, Control, Few, Loss, Yardstick, above_rounding, abreast, copied, floored,
+    not_negative, update_cell,
 };
 use crate::aligned::Aligned;
-use crate::group::{GROUP, Groups, add_rows, add_scaled, add_to_rows, rows_of, total};
+use crate::group::{
+    Each, GROUP, Groups, add_each_scaled, add_rows, add_scaled, add_to_rows, rows_of, total,
+};
 use crate::matrix::Cell;
 use crate::real::{Real, count};
 use crate::stats::WStats;
@@ -22,6 +25,8 @@ use rayon::prelude::*;
 pub struct Mse;
 
 impl Loss for Mse {
+    const ABREAST: bool = true;
+
     fn shared<T: Real>(self, w: &[T], weight: &[T], factors: usize) -> Aligned<T> {
         // Parts of a fixed size, added in order: the same bits for any number of threads.
         let parts: Vec<Vec<f64>> = w
@@ -30,8 +35,8 @@ impl Loss for Mse {
             .map(|(part, rows)| {
                 let mut gram = vec![0.0; factors * factors];
                 for (at, row) in rows.chunks_exact(factors).enumerate() {
-                    let weight = count(weight, part * ROWS + at).wide();
-                    add_outer(Scalar, Dynamic(factors), &mut gram, weight, row);
+                    let weight = count(weight, part * ROWS + at);
+                    add_outer(Scalar, Dynamic(factors), &mut gram, [weight], [row]);
                 }
                 gram
             })
@@ -57,7 +62,7 @@ impl Loss for Mse {
     ) -> Before {
         let (wx, squares) = sums_and_squares(simd, width, basis, cell);
         let mut gh = gram_times(simd, width, basis, cell, h);
-        let divergence = errors(width, basis, cell, h, [&wx, &gh], squares);
+        let divergence = errors_of(width, basis, cell, h, [&wx, &gh], squares);
         if control.steps > 1 && cell.held_at.is_empty() {
             let mut own: Vec<T>;
             let mut gram = basis.shared;
@@ -106,21 +111,52 @@ impl Loss for Mse {
         h: &[T],
         stats: &mut WStats<T>,
     ) {
-        if !cell.is_whole() {
-            simd.vectorize(RecordMasked {
-                basis,
-                cell,
-                h,
-                stats,
-            });
+        add_to_numerator(simd, width, basis, cell, h, stats);
+        add_outer(simd, width, &mut stats.denominator, [cell.weight], [h]);
+    }
+
+    #[inline(always)]
+    fn h_steps<S: Simd, T: Real, K: Width>(
+        self,
+        simd: S,
+        width: K,
+        basis: Basis<'_, T>,
+        few: &mut Few<'_, '_, T>,
+    ) {
+        abreast::h_steps(simd, width, basis, few);
+        for (at, cell) in few.cells.iter().enumerate() {
+            if !cell.is_whole() {
+                few.step_one(self, simd, width, basis, at);
+            }
         }
-        let mut numerator = width.rows_mut(&mut stats.numerator);
-        let mut groups = Groups::new(cell.index, cell.value);
-        while let Some((index, mut x)) = groups.take() {
-            cell.weigh(&mut x);
-            add_to_rows(simd, &mut numerator, &index, &x, h);
+    }
+
+    #[inline(always)]
+    fn record<S: Simd, T: Real, K: Width>(
+        self,
+        simd: S,
+        width: K,
+        basis: Basis<'_, T>,
+        cells: &[Cell<'_, T>],
+        h: &[T],
+        stats: &mut WStats<T>,
+    ) {
+        for (at, &cell) in cells.iter().enumerate() {
+            let own = copied(width, h, at);
+            add_to_numerator(simd, width, basis, cell, own.as_ref(), stats);
         }
-        add_outer(simd, width, &mut stats.denominator, cell.weight.wide(), h);
+        let gram = &mut stats.denominator;
+        if let Ok(cells) = <&[Cell<'_, T>; GROUP]>::try_from(cells) {
+            let mut rows: Each<&[T]> = [&[]; GROUP];
+            for (at, row) in rows.iter_mut().enumerate() {
+                *row = width.row(h, at);
+            }
+            add_outer(simd, width, gram, cells.map(|cell| cell.weight), rows);
+            return;
+        }
+        for (at, cell) in cells.iter().enumerate() {
+            add_outer(simd, width, gram, [cell.weight], [width.row(h, at)]);
+        }
     }
 
     #[inline(always)]
@@ -168,9 +204,9 @@ impl Loss for Mse {
     }
 }
 
-/// The sum of squared errors, from `Wᵀx`, `WᵀW h` and `xᵀx`.
+/// The sum of a cell's squared errors, from `Wᵀx`, `WᵀW h` and `xᵀx`.
 #[inline(always)]
-pub(super) fn errors<T: Real, K: Width>(
+pub(super) fn errors_of<T: Real, K: Width>(
     width: K,
     basis: Basis<'_, T>,
     cell: Cell<'_, T>,
@@ -179,12 +215,51 @@ pub(super) fn errors<T: Real, K: Width>(
     squares: f64,
 ) -> f64 {
     let fit = dot_wide(gh.as_ref(), h);
-    let errors = squares - 2.0 * dot_wide(wx.as_ref(), h) + fit;
+    let cross = dot_wide(wx.as_ref(), h);
+    errors(width, basis, cell, h, [squares, cross, fit])
+}
+
+/// The same from `xᵀx`, `xᵀW h` and `hᵀWᵀW h`.
+#[inline(always)]
+pub(super) fn errors<T: Real, K: Width>(
+    width: K,
+    basis: Basis<'_, T>,
+    cell: Cell<'_, T>,
+    h: &[T],
+    [squares, cross, fit]: [f64; 3],
+) -> f64 {
+    let errors = squares - 2.0 * cross + fit;
     // Subtraction has lost half of the digits: look at the residuals themselves.
     if errors < squares * T::epsilon().wide().sqrt() {
         return residual_squares(width, basis, cell, h);
     }
     errors
+}
+
+/// What a cell adds to numerators, and, if not all features count in it, what these would.
+#[inline(always)]
+fn add_to_numerator<S: Simd, T: Real, K: Width>(
+    simd: S,
+    width: K,
+    basis: Basis<'_, T>,
+    cell: Cell<'_, T>,
+    h: &[T],
+    stats: &mut WStats<T>,
+) {
+    if !cell.is_whole() {
+        simd.vectorize(RecordMasked {
+            basis,
+            cell,
+            h,
+            stats,
+        });
+    }
+    let mut numerator = width.rows_mut(&mut stats.numerator);
+    let mut groups = Groups::new(cell.index, cell.value);
+    while let Some((index, mut x)) = groups.take() {
+        cell.weigh(&mut x);
+        add_to_rows(simd, &mut numerator, &index, &x, h);
+    }
 }
 
 /// Lets what does not count in a cell count a little, as what it is fitted by, in `Wᵀx` and `WᵀW h`.
@@ -361,7 +436,7 @@ impl<T: Real> WithSimd for RecordMasked<'_, T> {
         let (width, features) = (Dynamic(h.len()), basis.w.len() / h.len());
         let mostly = cell.is_mostly_masked(features);
         if mostly {
-            add_outer(simd, width, &mut stats.masked, cell.weight.wide(), h);
+            add_outer(simd, width, &mut stats.masked, [cell.weight], [h]);
         }
         let weight = if mostly { -cell.weight } else { cell.weight };
         for i in cell.shorter(features) {
@@ -395,8 +470,8 @@ impl<T: Real> WithSimd for OwnGram<'_, T> {
                 *gram = shared.wide();
             }
             for i in cell.masked.iter().map(|&i| i as usize) {
-                let weight = -basis.weight_of(i).wide();
-                add_outer(simd, width, &mut gram, weight, width.row(basis.w, i));
+                let weight = -basis.weight_of(i);
+                add_outer(simd, width, &mut gram, [weight], [width.row(basis.w, i)]);
             }
             // Where nearly all of a factor does not count, what is left is mostly rounding.
             for at in (0..gram.len()).step_by(factors + 1) {
@@ -406,8 +481,8 @@ impl<T: Real> WithSimd for OwnGram<'_, T> {
         if lost {
             gram.fill(0.0);
             for i in cell.counted(features) {
-                let weight = basis.weight_of(i).wide();
-                add_outer(simd, width, &mut gram, weight, width.row(basis.w, i));
+                let weight = basis.weight_of(i);
+                add_outer(simd, width, &mut gram, [weight], [width.row(basis.w, i)]);
             }
         }
         gram.into_iter().map(T::of).collect()
@@ -417,23 +492,36 @@ impl<T: Real> WithSimd for OwnGram<'_, T> {
 /// Rows of one parallel task.
 const ROWS: usize = 512;
 
-/// `gram += weight · v vᵀ`, in double.
+/// `gram += Σ weight · v vᵀ` over some vectors, in their order and in double.
 #[inline(always)]
-fn add_outer<S: Simd, T: Real, K: Width>(
+fn add_outer<S: Simd, T: Real, K: Width, const N: usize>(
     simd: S,
     width: K,
     gram: &mut [f64],
-    weight: f64,
-    v: &[T],
+    weights: [T; N],
+    vectors: [&[T]; N],
 ) {
-    let mut wide = width.zeros::<f64>();
-    for (wide, v) in wide.as_mut().iter_mut().zip(v) {
-        *wide = v.wide();
+    let mut wide = [(); N].map(|()| width.zeros::<f64>());
+    for (wide, vector) in wide.iter_mut().zip(vectors) {
+        for (wide, v) in wide.as_mut().iter_mut().zip(vector) {
+            *wide = v.wide();
+        }
     }
     let mut rows = width.rows_mut(gram);
-    for (k, &v) in wide.as_ref().iter().enumerate() {
-        if v > 0.0 {
-            add_scaled(simd, rows.row_mut(k), weight * v, wide.as_ref());
+    for k in 0..width.size() {
+        let mut scales = weights.map(T::wide);
+        let mut any = false;
+        for (scale, wide) in scales.iter_mut().zip(&wide) {
+            let v = wide.as_ref()[k];
+            any |= v > 0.0;
+            *scale *= v;
+        }
+        if any {
+            let mut vectors: [&[f64]; N] = [&[]; N];
+            for (vector, wide) in vectors.iter_mut().zip(&wide) {
+                *vector = wide.as_ref();
+            }
+            add_each_scaled(simd, rows.row_mut(k), scales, vectors);
         }
     }
 }

@@ -9,7 +9,7 @@ use pulp::bytemuck::cast_slice;
 use std::ops::Range;
 
 /// One cell as a loss sees it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Cell<'c, T> {
     /// Features of the non-zero entries that count, increasing.
     pub index: &'c [u32],
