@@ -77,11 +77,30 @@ check_evaluated <- function(fit, loss, call) {
 evaluate_set <- function(set, x, fit, h, loss, threads, call) {
   data <- look_at_data(x, NULL, fit_settings(k = 1, loss = loss, threads = threads, seed = 1), call)
   divergence <- divergence_of(x, fit@w, h, fit, set, loss, threads, call)
-  null <- divergence_of(scale_data(x, NULL), matrix(data$feature_mean / sum(data$feature_mean)), t(data$cell_total), fit, set, loss, threads, call)
+  mean_profile <- mean_profile_model(x, data)
+  null <- divergence_of(scale_data(x, NULL), mean_profile$w, mean_profile$h, fit, set, loss, threads, call)
   data.frame(
     set = set, loss = loss, divergence = divergence, mean = divergence / (prod(dim(x)) - data$missing),
     explained = if (null > 0) 1 - divergence / null else NA_real_
   )
+}
+
+# One profile for all cells, each with its own total, of what counts as often as it does.
+mean_profile_model <- function(x, data) {
+  parts <- data_parts(x)
+  features <- parts$features
+  cells <- parts$cells
+  weighted <- length(features) > 0 || length(cells) > 0
+  # where entries are missing, the core has taken account of these
+  if (!weighted || data$missing > 0) {
+    return(list(w = matrix(data$feature_mean / sum(data$feature_mean)), h = t(data$cell_total)))
+  }
+  if (!length(cells)) cells <- rep(1, ncol(x))
+  if (!length(features)) features <- rep(1, nrow(x))
+  profile <- as.numeric(parts$matrix %*% cells)
+  profile <- profile / max(sum(profile), .Machine$double.xmin)
+  total <- as.numeric(Matrix::crossprod(parts$matrix, features)) / max(sum(features * profile), .Machine$double.xmin)
+  list(w = matrix(profile), h = t(total))
 }
 
 # The core's divergence of given factors, with the model's dispersions and dropout: a fit of no sweeps.

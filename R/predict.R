@@ -60,6 +60,11 @@ project <- function(x, w, fit, size, tol, maxit, threads, verbose, call) {
     dropout = if (fit@loss == "zinb" && fit@misc$zi == "feature") as.double(dropout_in(fit, "target")) else numeric(),
     dropout_background = numeric()
   )
+  project_cells(x, w, settings, verbose, call)
+}
+
+# The same with settings as the core takes them.
+project_cells <- function(x, w, settings, verbose, call) {
   session <- core_call(rs_project_new(x, w, settings), call)
   finished <- drive(
     function(seconds) rs_project_advance(session, seconds),

@@ -33,7 +33,7 @@ warn_about_price <- function(fit, x, y, settings, call) {
     i = if (is.null(path)) {
       "Consider a smaller one, or {.arg k_target}."
     } else if (safe$beta > 0) {
-      "{.code alpha = {signif(safe$alpha, 3)}} (beta = {signif(safe$beta, 3)}) costs at most {100 * (most_price - 1)} %; {.fn alpha_path} shows more."
+      "{.code alpha = {signif(safe$alpha, 3)}} (beta = {signif(safe$beta, 3)}) costs about {100 * (most_price - 1)} % at most; {.fn alpha_path} shows more."
     } else {
       "{.fn alpha_path} finds no weaker one to take instead: {attr(path, 'verdict')}. Consider {.arg k_target}, or {.code alpha = 0}."
     }

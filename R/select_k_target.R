@@ -12,6 +12,10 @@
 #' A fit without closed factors may find the programs of the target as well, as factors that the background leaves alone. Then closing them makes no difference to the loss, and says what they
 #' are. So they are also closed in that fit, which goes on then, and the better of both fits counts; and as many as the background uses by less than a quarter of what the target does (`unused`, in the fits with `k_target = 0`) are closed at least, as long as that costs nothing.
 #'
+#' What was closed must be the target's indeed: where the background would use a closed factor a quarter as much as the target does, or more, if it were not closed, it is taken not to be one. With few
+#' cells, fits differ in what they come upon by more than a program is worth: two random halves of a set of 300 to 1 000 blood cells were told apart by one closed factor in 13 of 56 cases, of which this leaves 3 (in these, some cells of a rare kind happened to be in
+#' one half), and it took none away in simulations and from the interferon response, where the background uses what is closed 0.02 to 0.2 times as much.
+#'
 #' `k` must be enough for all programs, those of the background among them. With fewer than that each factor is shared by several programs, closing one always costs, and
 #' `k_target = 0` is selected.
 #'
@@ -81,14 +85,17 @@ find_k_target <- function(x, y, k, k_target, settings, verbose, call) {
   tried <- if (!is.null(k_target)) k_target else if (matched) seq_len(k) - 1L else 0L
   unused <- k
   free <- list()
+  closed <- list()
   look <- function(fit, model, mask, from) {
     if (model$k_target == 0) {
       free[[mask]] <<- fit$factors
       unused <<- min(unused, sum(background_use(fit$factors) < least_use, na.rm = TRUE))
     } else if (length(free) && model$k_target <= unused) {
       # what the background leaves alone can be closed as it is; a start of its own may be slower to get there
-      return(min(fit$both, from(least_used_last(free[[mask]]))$both))
+      other <- from(least_used_last(free[[mask]]))
+      if (other$both < fit$both) fit <- other
     }
+    closed[[as.character(model$k_target)]][[mask]] <<- fit
     fit$both
   }
   # what is near the best may be followed by a better one, far from it the background has lost a program
@@ -101,10 +108,19 @@ find_k_target <- function(x, y, k, k_target, settings, verbose, call) {
   losses <- held_out_losses(x, y, data.frame(k = k, k_target = tried), settings, bar, call, svd = TRUE, enough = enough, look = look)
   if (!0 %in% tried) unused <- NA_integer_
   table <- loss_table(losses, tried[seq_len(ncol(losses))], "k_target")
-  table$selected <- table$k_target == if (matched) fewest_closed(table, unused, settings$tolerance) else 0
+  number <- if (matched) fewest_closed(table, unused, settings$tolerance) else 0
+  used <- FALSE
+  while (number > 0) {
+    own <- min(vapply(closed[[as.character(number)]], own_factors, 0L, number = number, y = y, settings = settings, call = call))
+    if (own >= number || !any(tried < number)) break
+    # the nearest that was tried
+    number <- max(tried[tried <= max(own, min(tried))])
+    used <- TRUE
+  }
+  table$selected <- table$k_target == number
   structure(table,
     class = c("bcnmf_k_targets", "data.frame"), k = k, shared = shared, unused = unused,
-    verdict = k_target_verdict(table, matched, k)
+    verdict = k_target_verdict(table, matched, used, k)
   )
 }
 
@@ -112,6 +128,19 @@ find_k_target <- function(x, y, k, k_target, settings, verbose, call) {
 background_use <- function(factors) {
   share <- function(h) rowSums(h) / sum(h)
   share(factors$h_background) / share(factors$h)
+}
+
+# How many of the last factors, which are closed to the background, it would leave alone if they were not. A start that happens to be better
+# can make a program of both sets look like one of the target's alone.
+own_factors <- function(fit, number, y, settings, call) {
+  factors <- fit$factors
+  of_target <- function(sets) if (length(sets)) as.double(sets[[1]]) else numeric()
+  reopened <- list(
+    loss = settings$loss, L1 = c(0, 0), L2 = c(0, 0), k = ncol(factors$w), cells = ncol(y), total = 1, tol = 1e-3, maxit = 100, threads = settings$threads,
+    sizes = of_target(fit$sizes), zi = "feature", dropout = of_target(fit$dropout), dropout_background = numeric()
+  )
+  factors$h_background <- project_cells(y, factors$w, reopened, FALSE, call)
+  sum(utils::tail(background_use(factors), number) < least_use, na.rm = TRUE)
 }
 
 # The factors that the background uses least in the places that are closed to it.
@@ -138,12 +167,14 @@ shared_part <- function(x, y, k, settings, call) {
   1 - fit(x, y, k) / fit(y, y, 1)
 }
 
-k_target_verdict <- function(table, matched, k) {
+k_target_verdict <- function(table, matched, used, k) {
   number <- table$k_target[table$selected]
   if (!matched) {
     paste("no target-only factors:", why_nothing_shared)
   } else if (length(number) == 0) {
     "none selected: k_target = 0 was not compared"
+  } else if (number == 0 && used) {
+    "no target-only factors: the background uses what was closed to it as well, when it may"
   } else if (number == 0) {
     sprintf("no target-only factors: to close one of %d to the background does not help to predict held-out entries (or k is too small)", k)
   } else {

@@ -8,7 +8,7 @@ use super::problem::{
     check_family, check_mixture, check_size_factors, check_weights, parts, rescale_cells, unit,
 };
 use super::start::{check_values, level, normalise_columns, pad, transpose};
-use super::{Driver, Dropout, Penalty, Progress, Size};
+use super::{Driver, Dropout, Penalty, Per, Progress, Size};
 use crate::Result;
 use crate::aligned::Aligned;
 use crate::backend::{Job, Pass, Set};
@@ -42,6 +42,9 @@ pub struct Projection<'a, T> {
     h: Vec<T>,
     h_next: Vec<T>,
     pass: Pass<T>,
+    /// Whether this pass takes no count to be lost. Where cells have odds of dropout, factors that explain little could explain what is
+    /// thought to be lost at the start, and stay.
+    lossless: bool,
     done: bool,
 }
 
@@ -130,6 +133,7 @@ impl<'a, T: Real> Projection<'a, T> {
         let mut w = transpose(w, data.rows(), k);
         let w_sums = normalise_columns(&mut w, k);
         let w: Vec<T> = pad(&w, k);
+        let lossless = params.loss == LossKind::Zinb && params.dropout.per == Per::Cell;
         let mut sizes = if params.loss.has_sizes() {
             let dropout = (params.loss == LossKind::Zinb).then_some(params.dropout);
             let shape = [data.rows(), data.columns()];
@@ -176,6 +180,7 @@ impl<'a, T: Real> Projection<'a, T> {
             w: Aligned::from(&w[..]),
             w_sums,
             h,
+            lossless,
             done: false,
         })
     }
@@ -231,15 +236,19 @@ impl<T: Real> Driver for Projection<'_, T> {
             excess: false,
             weights: Default::default(),
             size_factors: [&self.size_factors, &[]],
-            log_odds: self.sizes.odds_of_cells(),
-            moves_odds: self.sizes.odds().is_some_and(Odds::moves),
+            log_odds: if self.lossless {
+                Default::default()
+            } else {
+                self.sizes.odds_of_cells()
+            },
+            moves_odds: !self.lossless && self.sizes.odds().is_some_and(Odds::moves),
             hold_out: None,
             yardsticks: Default::default(),
             ambient: &[],
             order: [None; 2],
         };
         let (pass, data, h, h_next) = (&mut self.pass, &self.data, &self.h, &mut self.h_next);
-        self.done = self.done
+        let through = self.done
             || self.pool.install(|| {
                 pass.run(
                     &job,
@@ -249,10 +258,20 @@ impl<T: Real> Driver for Projection<'_, T> {
                     deadline,
                 )
             });
+        let twice = self.sizes.odds().is_some_and(|odds| odds.per() == Per::Cell);
+        let passed = f64::from(u8::from(twice && !self.lossless));
+        let share = (passed + self.pass.fraction()) / (1.0 + f64::from(u8::from(twice)));
+        let again = through && self.lossless;
+        if again {
+            self.lossless = false;
+            self.h.copy_from_slice(&self.h_next);
+            self.pool.install(|| self.pass.rewind());
+        }
+        self.done = through && !again;
         Progress {
             finished: usize::from(self.done),
             starts: 1,
-            share: self.pass.fraction(),
+            share,
             iteration: usize::from(self.done),
             objective: f64::NAN,
             change: f64::NAN,
