@@ -60,7 +60,8 @@ auto_path <- function(x, y, settings, size_ratio, verbose, call) {
 
 # A fit is not lost for want of a judgement: data can be too odd to hold entries out of.
 judged <- function(expr) {
-  tryCatch(expr, error = function(cnd) {
+  # other errors, such as a time limit of the user's, are not ours to judge
+  tryCatch(expr, bcnmf_error = function(cnd) {
     warn_bcnmf(c(
       "The contrast could not be chosen by held-out entries, and there is none: {conditionMessage(cnd)}",
       i = "Say {.arg k_target}, {.arg alpha} or {.arg beta} for one of your choice."

@@ -26,7 +26,7 @@ warn_about_price <- function(fit, x, y, settings, call) {
   settings[c("tolerance", "shuffles", "most", "maxit", "seed")] <- list(most_price - 1, 0L, max(1000L, settings$k), formals(alpha_path)$maxit, 1)
   # a fit is not lost for want of advice: data can be too odd to hold entries out of, and a user may not want to wait
   nothing <- function(cnd) NULL
-  path <- tryCatch(find_path(x, y, settings, fit@beta / fit@alpha, FALSE, call, whole = FALSE), error = nothing, interrupt = nothing)
+  path <- tryCatch(find_path(x, y, settings, fit@beta / fit@alpha, FALSE, call, whole = FALSE), bcnmf_error = nothing, interrupt = nothing)
   safe <- if (is.null(path)) list(beta = 0) else path[path$selected, ]
   warn_bcnmf(c(
     "The contrast costs the target: its divergence is {signif(price, 3)} times what plain NMF reaches.",

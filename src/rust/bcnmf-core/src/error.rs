@@ -115,6 +115,17 @@ pub enum Error {
         /// Bytes.
         free: usize,
     },
+    /// The machine has no room.
+    #[error(
+        "there is no memory for {what} ({} MB in all): take fewer factors, features or cells",
+        needed >> 20
+    )]
+    Memory {
+        /// For what.
+        what: &'static str,
+        /// Bytes.
+        needed: usize,
+    },
     /// The operating system refused threads.
     #[error("cannot start {threads} threads: {why}")]
     Threads {
@@ -123,4 +134,30 @@ pub enum Error {
         /// The system's words.
         why: String,
     },
+}
+
+/// Asks for the memory that is going to be needed, and gives it back: where it is asked for without a question, no room for it ends the process.
+///
+/// # Errors
+/// If there is none.
+pub(crate) fn check_memory(what: &'static str, bytes: f64) -> crate::Result<()> {
+    let needed = bytes as usize;
+    Vec::<u8>::new()
+        .try_reserve_exact(needed)
+        .map_err(|_| Error::Memory { what, needed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_memory_than_there_is_is_an_error() {
+        assert!(check_memory("nothing", 0.0).is_ok());
+        assert!(check_memory("a model", 1e6).is_ok());
+        for bytes in [1e17, 1e30] {
+            let error = check_memory("a model", bytes).expect_err("no machine has that");
+            assert!(error.to_string().contains("no memory for a model"));
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! Target and background counts with planted programs.
 
+use crate::error::check_memory;
 use crate::{Error, Result};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -72,6 +73,10 @@ impl Simulation {
     pub fn run(&self) -> Result<Simulated> {
         self.check()?;
         let k = self.k_shared + self.k_target;
+        // Loadings, tables to draw from, coefficients.
+        let numbers = 4.0 * self.features as f64 + (self.target + self.background) as f64;
+        let bytes = numbers * k as f64 * size_of::<f64>() as f64;
+        check_memory("the simulated programs", bytes)?;
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let loading = gamma(self.loading_shape)?;
         let mut w: Vec<f64> = loading

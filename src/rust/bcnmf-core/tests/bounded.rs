@@ -56,6 +56,55 @@ proptest! {
     }
 }
 
+/// However strong a contrast of squared errors is, coefficients keep up with the loadings that they are multiplied with: neither set ends far above what no factors at all would leave
+/// of it. (Divergences are those of the coefficients before the last W step, so a little above.)
+#[test]
+fn strong_contrasts_of_squared_errors_stay_in_range() {
+    for seed in 1..4 {
+        let sim = Simulation {
+            features: 60,
+            target: 80,
+            background: 50,
+            k_shared: 2,
+            k_target: 1,
+            share: 0.3,
+            depth: 300.0,
+            depth_sd: 0.3,
+            loading_shape: 0.4,
+            use_shape: 0.4,
+            seed,
+        }
+        .run()
+        .expect("valid");
+        let data = Data::new(
+            dense_counts(&sim.target, 60),
+            Some(dense_counts(&sim.background, 60)),
+        );
+        let squares = |x: &ndarray::Array2<f64>| x.iter().map(|x| x * x).sum::<f64>();
+        let all = [squares(&data.x), squares(data.y.as_ref().expect("given"))];
+        for beta in [2.0, 10.0, 30.0, 1e3, 1e5] {
+            for accelerate in [false, true] {
+                let params = FitParams {
+                    maxit: 200,
+                    weight: -beta * all[0] / all[1],
+                    accelerate,
+                    ..FitParams::new(3, LossKind::Mse)
+                };
+                let single = data.fit::<f32>(true, &params, &Start::Seed(seed));
+                let double = data.fit::<f64>(true, &params, &Start::Seed(seed));
+                assert!(!single.failed() && !double.failed());
+                for end in [single.history().last(), double.history().last()] {
+                    let end = end.expect("a record");
+                    assert!(
+                        end.target < 4.0 * all[0] && end.background < 4.0 * all[1],
+                        "beta = {beta}: {end:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// A background in which most features outweigh the target: without the ambient rate their loadings
 /// run to zero, and the target's fit with them.
 #[test]

@@ -3,7 +3,9 @@
 mod common;
 
 use bcnmf_core::backend::pool;
-use bcnmf_core::fit::{Dropout, FitParams, FullBatch, Per, Projection, ProjectionParams};
+use bcnmf_core::fit::{
+    Batches, Dropout, FitParams, FullBatch, Per, Projection, ProjectionParams, Size, Update,
+};
 use bcnmf_core::matrix::HoldOut;
 use bcnmf_core::{Driver, LossKind, Start};
 use common::counted::{counts, fixed, lose, params, some_sizes};
@@ -215,4 +217,54 @@ fn a_fit_of_poisson_counts_ends() {
         let fit = data.fit::<f64>(true, &params, &Start::Seed(1));
         assert!(fit.converged(), "{per:?}");
     }
+}
+
+/// A feature that one factor has nearly alone, and that a cell lacks: its zeros could be taken for lost if some were thought to be so from the start.
+#[test]
+fn projected_cells_lose_nothing_to_factors_that_they_lack() {
+    let w = vec![0.5, 0.5, 0.0, 0.01, 0.01, 0.98];
+    let cell = Array2::from_shape_vec((3, 1), vec![40.0, 40.0, 0.0]).expect("3 x 1");
+    let data = Data::new(cell, None);
+    let params = ProjectionParams {
+        loss: LossKind::Zinb,
+        maxit: 2000,
+        tol: 1e-6,
+        h_penalty: Default::default(),
+        size: Size {
+            features: 3,
+            cells: 1,
+            k: 2,
+            total: 80.0,
+        },
+        sizes: vec![5.0, 5.0, 1e6],
+        dropout: per(Per::Cell),
+        weights: Vec::new(),
+        mixture: Vec::new(),
+        size_factors: Vec::new(),
+    };
+    let pool = pool(1).expect("a thread");
+    let mut projection =
+        Projection::<f64>::new(data.matrices(true).0, &w, params, pool).expect("valid");
+    while !projection.advance(Duration::from_millis(1)).done {}
+    let h = projection.coefficients();
+    assert!((h[0] - 80.0).abs() < 1.0 && h[1] < 1e-3, "{h:?}");
+}
+
+/// Batches that have no cell of a small background, after such as have one.
+#[test]
+fn batches_without_background_cells_fit() {
+    let sizes = some_sizes(30);
+    let data = Data::new(counts(&sizes, 60, 5), Some(counts(&sizes, 3, 6)));
+    let params = FitParams {
+        weight: -0.1,
+        dropout: per(Per::Cell),
+        batches: Some(Batches {
+            size: 5,
+            update: Update::Batch,
+        }),
+        ..params(LossKind::Zinb, 3)
+    };
+    let fit = data.fit::<f64>(true, &params, &Start::Seed(1));
+    assert!(!fit.failed());
+    assert!(fit.dropout().into_iter().map(|set| set.len()).eq([60, 3]));
 }

@@ -176,6 +176,8 @@ impl<T: Real> Pass<T> {
             stripe.next = stripe.cells.start;
             stripe.stats.clear();
             stripe.sums = Sums::default();
+            // A stripe may have no cells the next time.
+            stripe.log_odds.clear();
         });
     }
 

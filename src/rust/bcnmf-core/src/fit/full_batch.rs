@@ -20,6 +20,7 @@ use super::{
 use crate::aligned::Aligned;
 use crate::backend::cuda::Data;
 use crate::backend::{Backend, Job, Pass, Set, Sums, Threads, in_range, scale_factors};
+use crate::error::check_memory;
 use crate::loss::mse::Mse;
 use crate::loss::{Basis, Control, Loss, LossKind, SLACK, mixture, with_loss};
 use crate::real::{Real, count};
@@ -121,6 +122,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
         start: &Start,
     ) -> Result<Self> {
         params.check(&problem)?;
+        check_memory("the factors", Self::bytes(&problem, &params))?;
         let (unit, guard, floor) = match params.scaling {
             Scaling::Normalised => (problem.unit(), T::TINY.wide(), T::FLOOR.wide()),
             Scaling::Plain { guard } => (1.0, guard, 0.0),
@@ -257,6 +259,20 @@ impl<'a, T: Real> FullBatch<'a, T> {
         };
         fit.share();
         Ok(fit)
+    }
+
+    /// About what a fit needs besides the data: its factors, where they go to, where they come from, and the records of the cells.
+    fn bytes(problem: &Problem<'_>, params: &FitParams) -> f64 {
+        let sets = problem.sets().into_iter().flatten();
+        let (mut cells, mut records) = (0, 0);
+        for set in sets {
+            cells += set.columns();
+            records += set.stripes().len();
+        }
+        let features = problem.target.rows() as f64;
+        let number = size_of::<T>() as f64;
+        let model = (2.0 * number + size_of::<f64>() as f64) * (features + cells as f64);
+        (model + records as f64 * number * features) * padded::<T>(params.k) as f64
     }
 
     /// CPU threads' pass over all cells.

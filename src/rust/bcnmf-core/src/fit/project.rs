@@ -258,7 +258,10 @@ impl<T: Real> Driver for Projection<'_, T> {
                     deadline,
                 )
             });
-        let twice = self.sizes.odds().is_some_and(|odds| odds.per() == Per::Cell);
+        let twice = self
+            .sizes
+            .odds()
+            .is_some_and(|odds| odds.per() == Per::Cell);
         let passed = f64::from(u8::from(twice && !self.lossless));
         let share = (passed + self.pass.fraction()) / (1.0 + f64::from(u8::from(twice)));
         let again = through && self.lossless;

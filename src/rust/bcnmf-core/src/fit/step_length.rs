@@ -13,6 +13,9 @@ const SHRINKAGE: f64 = 2.0;
 const GROWTH: f64 = 1.2;
 /// From less it would take many sweeps to come back, and from nothing for ever.
 const LEAST: f64 = 1e-3;
+/// What a factor's loadings add up to grows by this in a step, at most. Where little of the target is left in a factor, hardly anything holds back what the contrast
+/// pulls at, and coefficients would have to come after by any order of magnitude.
+const MOST: f64 = 2.0;
 
 /// What is known of the steps before.
 pub struct StepLength<T> {
@@ -20,6 +23,8 @@ pub struct StepLength<T> {
     last: Vec<T>,
     /// The part that each factor goes, from [`LEAST`] to 1.
     parts: Vec<f64>,
+    /// The part that it went last.
+    gone: Vec<f64>,
 }
 
 impl<T: Real> StepLength<T> {
@@ -28,6 +33,7 @@ impl<T: Real> StepLength<T> {
         StepLength {
             last: Vec::new(),
             parts: vec![1.0; factors],
+            gone: vec![1.0; factors],
         }
     }
 
@@ -37,12 +43,15 @@ impl<T: Real> StepLength<T> {
         let first = self.last.is_empty();
         self.last.resize(w.len(), T::zero());
         let mut along = vec![0.0; factors];
+        let mut sums = vec![[0.0; 2]; factors];
         let rows = w.chunks_exact(factors).zip(next.chunks_exact(factors));
         for ((w, next), last) in rows.zip(self.last.chunks_exact_mut(factors)) {
             for (k, last) in last.iter_mut().enumerate() {
                 let step = next[k] - w[k];
                 along[k] += step.wide() * last.wide();
                 *last = step;
+                sums[k][0] += w[k].wide();
+                sums[k][1] += next[k].wide();
             }
         }
         if !first {
@@ -54,8 +63,13 @@ impl<T: Real> StepLength<T> {
                 };
             }
         }
+        for (k, [old, new]) in sums.into_iter().enumerate() {
+            let most = (MOST - 1.0) * old / (new - old);
+            let long = old > 0.0 && new > MOST * old;
+            self.gone[k] = if long { most } else { 1.0 }.min(self.parts[k]);
+        }
         for (w, next) in w.chunks_exact(factors).zip(next.chunks_exact_mut(factors)) {
-            for ((w, next), &part) in w.iter().zip(next).zip(&self.parts) {
+            for ((w, next), &part) in w.iter().zip(next).zip(&self.gone) {
                 if part < 1.0 {
                     *next = T::of(w.wide() + part * (next.wide() - w.wide()));
                 }
@@ -65,7 +79,7 @@ impl<T: Real> StepLength<T> {
 
     /// Whether each factor goes all of its step.
     pub fn whole(&self) -> Vec<bool> {
-        self.parts.iter().map(|&part| part == 1.0).collect()
+        self.gone.iter().map(|&part| part == 1.0).collect()
     }
 
     /// Forgets the last steps, which other factors have made.
@@ -96,6 +110,15 @@ mod tests {
         let mut next = [0.0, 0.0, 2.0, 0.0];
         lengths.shorten(&[1.0; 4], &mut next);
         assert_eq!(next, [0.7, 0.0, 1.3, 0.0]);
+    }
+
+    #[test]
+    fn a_factor_doubles_at_most() {
+        let mut lengths = StepLength::new(2);
+        let mut next = [31.0, 2.0, 1.0, 1.0];
+        lengths.shorten(&[1.0; 4], &mut next);
+        assert_eq!(next, [3.0, 2.0, 1.0, 1.0]);
+        assert_eq!(lengths.whole(), [false, true]);
     }
 
     #[test]
