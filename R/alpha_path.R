@@ -196,7 +196,7 @@ no_help <- function(found, specific_null = numeric()) {
   none <- least_specific + 2 * noise
   if (shares_nothing(found$shared)) {
     paste("contrast cannot help:", why_nothing_shared)
-  } else if (isTRUE(found$specific > least_specific && found$specific <= none)) {
+  } else if (isTRUE(found$specific > 5 * least_specific && found$specific <= none)) {
     sprintf(
       "contrast is not known to help: of what the target's own factors explain, the background's miss %.2g, but cells with shuffled labels differ by as much (%.2g; more sweeps, `maxit`, or cells may tell)",
       found$specific, noise

@@ -89,6 +89,9 @@ test_that("the verdict follows from the numbers", {
   expect_match(none$sentence, "costs the target more than 1 %")
   expect_false(verdict(c(0, 0), shared = -0.51)$helps)
   expect_false(verdict(c(0, 0), specific = 0.05, null = c(0, 0.06))$helps)
+  # what is seen is not said to be nothing
+  expect_match(verdict(c(0, 0), specific = 0.446, null = -0.402)$sentence, "not known to help.*0\\.45.*0\\.4;")
+  expect_match(verdict(c(0, 0), specific = 0.01, null = 0.3)$sentence, "cannot help")
   expect_true(verdict(c(0, 0), specific = 0.2, null = c(0, 0.06))$helps)
 })
 

@@ -221,6 +221,24 @@ test_that("penalties do what they say, free of the data's unit", {
   }
 })
 
+test_that("where L1 does nothing, that is said", {
+  sim <- small_sim()
+  said <- function(...) bcnmf(sim$target, ..., loss = "poisson", k = 3, maxit = 3, verbose = FALSE)
+  expect_warning(said(L1 = c(0, 1)), "does nothing for h", class = "bcnmf_warning")
+  expect_warning(said(L1 = 0.1), "does nothing for w and h", class = "bcnmf_warning")
+  expect_warning(said(sim$background, alpha = 0.1, L1 = c(0.1, 0)), NA)
+  expect_warning(said(L1 = c(0, 0.1), size_factors = "library"), NA)
+  expect_warning(said(L2 = 0.1), NA)
+})
+
+test_that("what is left of a model without its target-only factors has no contrast to go on with", {
+  sim <- small_sim()
+  fit <- bcnmf(sim$target, sim$background, k = 3, k_target = 1, loss = "poisson", maxit = 5)
+  rest <- fit[!fit$target_only]
+  expect_bcnmf_error(bcnmf(sim$target, sim$background, init = rest, maxit = 2), "target-only factors without any", arg = "init")
+  expect_identical(ncol(bcnmf(sim$target, sim$background, init = rest, alpha = 0.1, maxit = 2)$w), 2L)
+})
+
 test_that("one row, one column, one factor, empty rows and columns work", {
   expect_s4_class(bcnmf(matrix(1:6 + 0, 1), k = 1), "bcnmf")
   expect_s4_class(bcnmf(matrix(1:6 + 0, ncol = 1), k = 1), "bcnmf")

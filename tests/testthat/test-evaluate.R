@@ -10,6 +10,18 @@ test_that("explained compares with the mean profile model", {
   expect_equal(evaluate(fit, sim$target, loss = "mse")$divergence, sum((x - fitted(fit))^2), tolerance = 1e-9)
 })
 
+test_that("with weights the mean profile model is that of what counts", {
+  sim <- small_sim()
+  x <- as.matrix(sim$target)
+  features <- seq(0, 2, length.out = nrow(x))
+  cells <- rep(c(0, 1, 3, 0.5), length.out = ncol(x))
+  fit <- bcnmf(sim$target, k = 3, loss = "poisson", maxit = 50, weights = list(features = features, cells = cells))
+  profile <- drop(x %*% cells)
+  null <- outer(profile, colSums(features * x) / sum(features * profile))
+  deviance <- function(mu) sum(outer(features, cells) * (ifelse(x > 0, x * log(x / mu), 0) - x + mu))
+  expect_equal(evaluate(fit, sim$target)$explained, 1 - deviance(fitted(fit)) / deviance(null), tolerance = 1e-6)
+})
+
 test_that("what cannot be evaluated is refused", {
   sim <- small_sim()
   fit <- bcnmf(sim$target, k = 2, maxit = 5)

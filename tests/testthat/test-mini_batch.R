@@ -45,6 +45,8 @@ test_that("a model tells of its batches, goes on with them, and with full sweeps
   expect_output(print(full), "32 sweeps")
   # the default tolerance is one of the objective
   expect_identical(c(fit$tol, full$tol), c(1e-3, 1e-8))
+  # passes end as full sweeps do
+  expect_identical(batches(k_target = 1, batch_size = 10, update = "pass", maxit = 2)$tol, 1e-8)
   ended <- batches(k_target = 1, batch_size = 10)
   expect_true(ended$restarts$converged[1] && ended$restarts$iterations[1] < 1000)
 })

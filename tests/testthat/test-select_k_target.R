@@ -133,6 +133,25 @@ test_that("data that cannot be judged are fitted, and that is said", {
   expect_identical(bcnmf(matrix(1, 1, 1), matrix(1, 1, 1), k = 1, maxit = 2, verbose = FALSE)$w[[1]], 1)
 })
 
+test_that("a time limit ends the call, and not only the choice", {
+  expect_error(judged(stop("reached elapsed time limit")), "elapsed time limit")
+  expect_warning(nothing <- judged(abort_bcnmf("odd data")), "could not be chosen.*odd data", class = "bcnmf_warning")
+  expect_null(nothing)
+})
+
+test_that("two halves of one kind of cells have no factors of their own", {
+  cells <- real_data("pbmc_stim")
+  common <- order(-Matrix::rowSums(cells$stim) - Matrix::rowSums(cells$ctrl))[1:600]
+  counts <- cells$ctrl[common, ]
+  # halves in which one start or another is better by chance
+  closed <- vapply(c(4, 7, 8), function(seed) {
+    order <- withr::with_seed(seed, sample(ncol(counts), 1000))
+    found <- select_k_target(counts[, order[1:500]], counts[, order[501:1000]], k = 10, loss = "poisson")
+    found$k_target[found$selected]
+  }, 0)
+  expect_identical(closed, c(0, 0, 0))
+})
+
 test_that("bad data are refused before anything is judged", {
   x <- small_sim()$target
   bad <- as.matrix(x)
