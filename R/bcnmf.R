@@ -106,7 +106,7 @@
 #' the sum, and the features of modalities with squared errors come last in `w`. What a modality does not know of some cells can be `NA` with `mask = "NA"`. The matrices are copied into one.
 #'
 #' **Depth.** The coefficients of a cell that was sequenced twice as deep are twice as large. With `size_factors` the fitted values of cell `j` are `size_factors[j] * w %*% diag(d) %*% h[, j]`, so that
-#' `h`, and all that is made of it, compares between cells of different depth, while counts stay counts. Without penalties on `h` nothing else changes: `w` and the divergences are the same. `"library"` takes the cells' sums over the features that are fitted,
+#' `h`, and all that is made of it, compares between cells of different depth, while counts stay counts. Without penalties on `h` nothing else changes: the factors and the divergences are the same, in the order (and with the names) of the new `d`. `"library"` takes the cells' sums over the features that are fitted,
 #' relative to the mean of the target's.
 #'
 #' @section Interrupting: Ctrl-C or the stop button ends the call at once and loses nothing, see [interrupted_fit()].

@@ -15,7 +15,7 @@
 #' @param maxit most steps per cell.
 #' @inheritParams bcnmf
 #' @return A matrix, factors x new cells, on the scale of `object$h`: `newdata ~ w %*% diag(d) %*% result`. For the cells that the
-#'   model was fitted to it agrees with `object$h` as far as the fit had converged.
+#'   model was fitted to it agrees with `object$h` as far as the fit had converged, if it had no penalties.
 #' @section Errors: of class `bcnmf_error` for other features than the model's, bad values, or arguments out of range.
 #' @examples
 #' sim <- simulate_contrast(100, n_target = 200, n_background = 100, seed = 1)

@@ -5,8 +5,8 @@
 
 use bcnmf_core::LossKind;
 use bcnmf_core::aligned::Aligned;
-use bcnmf_core::group::add_scaled;
-use bcnmf_core::loss::{Basis, Control, Loss, mse::Mse, poisson::Poisson};
+use bcnmf_core::group::{GROUP, add_scaled};
+use bcnmf_core::loss::{Basis, Before, Control, Few, Loss, mse::Mse, poisson::Poisson};
 use bcnmf_core::matrix::Cell;
 use bcnmf_core::real::Real;
 use bcnmf_core::simulate::Simulation;
@@ -181,7 +181,7 @@ impl<T: Real, const K: usize> Run<'_, T, K> {
     }
 
     #[inline(always)]
-    fn h_step<S: Simd>(self, simd: S, loss: impl Loss) -> f64 {
+    fn h_step<S: Simd, L: Loss>(self, simd: S, loss: L) -> f64 {
         let width = Fixed::<K>;
         let control = Control {
             steps: 1,
@@ -195,6 +195,23 @@ impl<T: Real, const K: usize> Run<'_, T, K> {
         };
         let basis = basis(self.setting, self.shared);
         let mut divergence = 0.0;
+        if L::ABREAST {
+            let cells: Vec<Cell<'_, T>> = self.setting.cells().map(|(_, cell)| cell).collect();
+            let mut next = vec![T::zero(); GROUP * K];
+            for (at, cells) in cells.chunks(GROUP).enumerate() {
+                let mut few = Few {
+                    cells,
+                    controls: &[control; GROUP],
+                    h: &self.setting.h[at * GROUP * K..][..cells.len() * K],
+                    h_next: &mut next[..cells.len() * K],
+                    before: [Before::default(); GROUP],
+                };
+                loss.h_steps(simd, width, basis, &mut few);
+                divergence += few.before.iter().map(|b| b.divergence).sum::<f64>();
+                black_box(&next);
+            }
+            return divergence;
+        }
         for (j, cell) in self.setting.cells() {
             let mut h = [T::zero(); K];
             h.copy_from_slice(width.row(&self.setting.h, j));
@@ -207,9 +224,17 @@ impl<T: Real, const K: usize> Run<'_, T, K> {
     }
 
     #[inline(always)]
-    fn record<S: Simd>(self, simd: S, loss: impl Loss) -> f64 {
+    fn record<S: Simd, L: Loss>(self, simd: S, loss: L) -> f64 {
         let width = Fixed::<K>;
         let basis = basis(self.setting, self.shared);
+        if L::ABREAST {
+            let cells: Vec<Cell<'_, T>> = self.setting.cells().map(|(_, cell)| cell).collect();
+            let rows = self.setting.h.chunks(GROUP * K);
+            for (cells, h) in cells.chunks(GROUP).zip(rows) {
+                loss.record(simd, width, basis, cells, h, self.stats);
+            }
+            return 0.0;
+        }
         for (j, cell) in self.setting.cells() {
             let mut h = [T::zero(); K];
             h.copy_from_slice(width.row(&self.setting.h, j));

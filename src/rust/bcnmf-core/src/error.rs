@@ -141,6 +141,11 @@ pub enum Error {
 /// # Errors
 /// If there is none.
 pub(crate) fn check_memory(what: &'static str, bytes: f64) -> crate::Result<()> {
+    /// With less than that to spare no fit gets far.
+    const LITTLE: f64 = (1 << 28) as f64;
+    if bytes < LITTLE {
+        return Ok(());
+    }
     let needed = bytes as usize;
     Vec::<u8>::new()
         .try_reserve_exact(needed)
