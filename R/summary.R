@@ -11,7 +11,9 @@
 #' @param group_by groups of cells: a factor, character, logical or numeric vector with one value per target
 #'   cell, or per target and then background cell; or a list with `target`, `background` or both. For a model out of
 #'   an object ([bcnmf_model()]) also the name of a column of its cell data. Several columns, by name or as a data frame
-#'   with one row per cell, group by all their combinations. Cells that
+#'   with one row per cell, group by all their combinations. Where labels have names (of a vector, rows of a data frame) that are
+#'   the cells' names, they are matched by name: they may come in any order, and those of other cells are left out; names
+#'   that no cell has are ignored. Cells that
 #'   are not given a group form one group, `"background"` (or `"target"`). Missing labels form the group
 #'   `"NA"`. `NULL` gives the table by factor.
 #' @param stat how the uses in a group are summarised: `"mean"`, `"sum"` or `"median"`.
@@ -25,7 +27,7 @@
 #'   row per factor and group: `factor` and `group` (factors, in the order of the model and of the levels),
 #'   `set` (`"target"` or `"background"`), `n` (cells), `stat` and `value`; when several columns group, these too.
 #' @section Errors: of class `bcnmf_error` when `stat` or `set` is unknown, when `group_by` has another
-#'   length, or when the background of a model without one is asked for.
+#'   length or names some of the cells only, or when the background of a model without one is asked for.
 #' @seealso [plot.bcnmf_summary()]
 #' @examples
 #' x <- matrix(rpois(60 * 40, 3), 60, 40)
@@ -73,7 +75,8 @@ add_group_columns <- function(table, fit, group_by) {
   }
   parts <- label_parts(columns)
   new <- setdiff(names(columns), names(table))
-  table[new] <- parts[match(table$group, parts$label), new]
+  # labels of other cells are no levels
+  table[new] <- droplevels(parts[match(table$group, parts$label), new, drop = FALSE])
   table
 }
 

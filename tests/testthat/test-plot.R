@@ -27,6 +27,21 @@ test_that("biplot of features", {
   expect_s3_class(biplot(fake_fit(names = FALSE)), "ggplot")
 })
 
+test_that("biplots match labels by name", {
+  fit <- fake_fit(m = 6, n = 6, l = 0)
+  groups <- c("a", "b", "b", "c", "a", "c")
+  of_features <- stats::setNames(groups, sprintf("gene%d", 1:6))
+  expect_equal(biplot(fit, group_by = rev(of_features))$data, biplot(fit, group_by = groups)$data)
+  expect_equal(biplot(fit, group_by = c(of_features, other = "d"))$data, biplot(fit, group_by = groups)$data)
+  expect_equal(biplot(fit, group_by = stats::setNames(groups, letters[1:6]))$data, biplot(fit, group_by = groups)$data)
+  expect_bcnmf_error(biplot(fit, group_by = of_features[-2]), "no label for 1 of the model's features: \"gene2\"", arg = "group_by")
+  of_cells <- stats::setNames(groups, sprintf("cell%d", 1:6))
+  expect_equal(biplot(fit, matrix = "h", group_by = rev(of_cells))$data, biplot(fit, matrix = "h", group_by = groups)$data)
+  expect_equal(
+    plot(fit, type = "use", group_by = rev(of_cells))$data, plot(fit, type = "use", group_by = groups)$data
+  )
+})
+
 test_that("biplot of cells", {
   fit <- fake_fit(n = 60, l = 30)
   expect_drawn("biplot cells", biplot(fit, matrix = "h"))

@@ -155,6 +155,10 @@ test_that("columns of the cell data group by name, as they are now", {
   expect_identical(both[1:6], summary(fit, group_by = fitted[[]][c("condition", "batch")])[1:6])
   expect_s3_class(biplot(fit, c(1, 2), "h", group_by = "condition"), "ggplot")
 
+  # labels that bring the cells' names, those of a larger object too
+  expect_identical(summary(fit, group_by = rev(fitted$batch)), summary(fit, group_by = "batch"))
+  expect_identical(summary(fit, group_by = c(other = "b3", rev(fitted$condition))), summary(fit, group_by = unname(fitted$condition)))
+
   fitted$new <- rep_len(c("x", NA), 130)
   expect_identical(levels(summary(bcnmf_model(fitted), group_by = "new")$group), c("x", "NA"))
   expect_bcnmf_error(summary(fit, group_by = "nw"), "no column \"nw\".*\"condition\"", "group_by")

@@ -63,6 +63,58 @@ test_that("factors keep their order of levels, empty ones are dropped, NA is a g
   expect_identical(as.character(summary(fit, rep(NA, 4), set = "target")$group), c("NA", "NA"))
 })
 
+test_that("labels with the cells' names are matched by name", {
+  fit <- simple()
+  labels <- c(cell1 = "b", cell2 = "b", cell3 = "a", cell4 = "a", control1 = "x", control2 = "y")
+  expected <- summary(fit, unname(labels))
+  mixed <- c(labels, other = "z")[c(5, 3, 7, 1, 6, 4, 2)]
+  expect_equal(summary(fit, mixed), expected)
+  expect_equal(summary(fit, factor(mixed)), expected)
+  expect_equal(summary(fit, data.frame(g = mixed, row.names = names(mixed))), expected)
+  two <- data.frame(g = unname(mixed), batch = rep(1:2, length.out = 7), row.names = names(mixed))
+  expect_equal(summary(fit, two), summary(fit, `rownames<-`(two[names(labels), ], NULL)))
+  expect_equal(summary(fit, list(target = rev(labels[1:4]), background = rev(labels[5:6]))), expected)
+  # of one set
+  expect_equal(summary(fit, rev(labels[1:4])), summary(fit, unname(labels[1:4])))
+  expect_equal(summary(fit, mixed, set = "target"), summary(fit, unname(labels[1:4]), set = "target"))
+  expect_equal(summary(fit, labels[6:5], set = "background"), summary(fit, c("x", "y"), set = "background"))
+  expect_equal(summary(fit, labels[6:5]), summary(fit, list(background = c("x", "y"))))
+})
+
+test_that("labels with the names of some of the cells are refused", {
+  fit <- simple()
+  labels <- c(cell4 = "a", cell2 = "b", cell1 = "b", other = "a")
+  expect_bcnmf_error(summary(fit, labels), "no label for 1 of the model's cells: \"cell3\"", arg = "group_by")
+  expect_bcnmf_error(summary(fit, data.frame(g = labels, row.names = names(labels))), "\"cell3\"", arg = "group_by")
+  expect_bcnmf_error(summary(fit, list(target = labels)), "\"cell3\"", arg = "group_by")
+  all <- c(cell1 = "a", cell2 = "a", cell3 = "b", cell4 = "b", control2 = "c", other = "c")
+  expect_bcnmf_error(summary(fit, all), "no label for 1 of the model's cells: \"control1\"", arg = "group_by")
+  expect_error(summary(fit, all, set = "target"), NA)
+  expect_bcnmf_error(summary(fit, all[1:4], set = "background"), "\"control1\" and \"control2\"", arg = "group_by")
+})
+
+test_that("labels without the cells' names are taken by position", {
+  fit <- simple()
+  labels <- c("b", "b", "a", "a")
+  expected <- summary(fit, labels)
+  expect_equal(summary(fit, stats::setNames(labels, letters[1:4])), expected)
+  # names that R gave, and names that tell no cells apart
+  expect_equal(summary(fit, data.frame(g = c("z", labels))[-1, , drop = FALSE]), expected)
+  expect_equal(summary(fit, stats::setNames(labels, c("cell4", "cell3", "cell3", "cell1"))), expected)
+  expect_equal(summary(fit, stats::setNames(labels, c("cell4", NA, "", ""))), expected)
+  # cells without names, of one set or of both; or with names that repeat
+  expect_equal(summary(simple(names = FALSE), stats::setNames(labels, 4:1)), summary(simple(names = FALSE), labels))
+  half <- fit
+  colnames(half@h_background) <- NULL
+  expect_equal(summary(half, stats::setNames(c(labels, "x", "y"), 6:1)), summary(half, c(labels, "x", "y")))
+  expect_equal(summary(half, stats::setNames(rev(labels), rev(colnames(half$h)))), summary(half, labels))
+  repeated <- fit
+  colnames(repeated@h) <- c("a", "a", "b", "b")
+  expect_equal(summary(repeated, stats::setNames(labels, c("b", "a", "c", "d"))), summary(repeated, labels))
+  colnames(repeated@h) <- c("control1", "control2", "a", "b")
+  expect_equal(summary(repeated, stats::setNames(labels, rev(colnames(repeated@h)))), summary(repeated, labels))
+})
+
 test_that("one factor, one cell a group, one cell in all", {
   for (stat in c("mean", "sum", "median")) {
     one <- summary(fake_fit(k = 1), group_by = seq_len(12), stat = stat)
