@@ -102,9 +102,7 @@ associate <- function(fit, groups = NULL, test = c("rank", "logistic", "pseudobu
   levels <- levels(cells$groups)
   if (test == "logistic" && compare == "overall" && length(levels) > 2) compare <- "each"
   pairs <- group_pairs(length(levels), compare)
-  uses <- cell_uses(fit)
-  uses <- uses * (uses >= use_floor * apply(uses, 1, max))
-  values <- cell_values(uses, value)[, cells$index, drop = FALSE]
+  values <- cell_values(clear_uses(fit), value)[, cells$index, drop = FALSE]
   if (nrow(values) == 1 && value == "share") {
     warn_bcnmf("With one factor all shares are 1, so nothing can be tested: use {.code value = \"use\"}.")
   }

@@ -4,7 +4,7 @@
 #' every group of cells uses every factor; `plot()` of that draws each factor's shares.
 #'
 #' What is summarised is the use `d * h` (and `d_background * h_background`), so that target and background
-#' can be compared. A group's share of a factor, as drawn by `plot()`, is `value / sum(value)` within the
+#' can be compared. Uses below 1e-9 of a factor's largest count as 0. A group's share of a factor, as drawn by `plot()`, is `value / sum(value)` within the
 #' factor: with `stat = "mean"` groups of different size count alike.
 #'
 #' @param object a `bcnmf` object.
@@ -46,15 +46,11 @@ summary.bcnmf <- function(object, group_by = NULL, stat = c("mean", "sum", "medi
   if (is.null(group_by)) return(summarise_factors(object))
 
   groups <- resolve_groups(object, group_by, set)
-  parts <- list()
-  if (!is.null(groups$target)) {
-    parts$target <- summarise_groups(object@h, object@d, groups$target, stat, "target")
-  }
-  if (!is.null(groups$background)) {
-    parts$background <- summarise_groups(
-      object@h_background, object@d_background, groups$background, stat, "background"
-    )
-  }
+  uses <- clear_uses(object)
+  sets <- names(groups)[lengths(groups) > 0]
+  parts <- lapply(stats::setNames(sets, sets), function(set) {
+    summarise_groups(uses[, cell_sets(object) == set, drop = FALSE], colnames(object@w), groups[[set]], stat, set)
+  })
   levels <- unique(unlist(lapply(groups, base::levels)))
   table <- do.call(rbind, unname(parts))
   table$group <- factor(table$group, levels = levels)
@@ -89,17 +85,16 @@ summarise_factors <- function(object) {
   table
 }
 
-summarise_groups <- function(h, d, groups, stat, set) {
+summarise_groups <- function(uses, factors, groups, stat, set) {
   n <- as.vector(table(groups))
   values <- if (stat == "median") {
     vapply(seq_along(n), function(g) {
-      d * apply(h[, as.integer(groups) == g, drop = FALSE], 1, stats::median)
-    }, numeric(nrow(h)))
+      apply(uses[, as.integer(groups) == g, drop = FALSE], 1, stats::median)
+    }, numeric(nrow(uses)))
   } else {
-    sums <- d * t(rowsum(t(h), as.integer(groups)))
+    sums <- t(rowsum(t(uses), as.integer(groups)))
     if (stat == "sum") sums else sweep(sums, 2, n, "/")
   }
-  factors <- rownames(h)
   data.frame(
     factor = factor(rep(factors, times = length(n)), levels = factors),
     group = rep(levels(groups), each = length(factors)),

@@ -11,6 +11,12 @@ cell_uses <- function(fit) {
   cbind(uses, unname(fit@d_background * fit@h_background))
 }
 
+# The same with 0 for what is noise.
+clear_uses <- function(fit) {
+  uses <- cell_uses(fit)
+  uses * (uses >= use_floor * apply(uses, 1, max))
+}
+
 # Uses as they are, or as shares of each cell's total; a cell that uses nothing has shares of 0.
 cell_values <- function(uses, value) normalise_uses(uses, if (value == "share") "L1" else "none")
 

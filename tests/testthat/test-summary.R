@@ -132,6 +132,24 @@ test_that("sums over groups are d", {
   expect_equal(as.vector(tapply(table$value, table$factor, sum)), unname(fit$d))
 })
 
+test_that("noise is no use", {
+  # two in a hundred target cells use factor 2, and no background cell
+  target <- rbind(rep(1:2, 50), c(1, 1, rep(4e-15, 98)))
+  background <- rbind(1:4, rep(4e-15, 4))
+  fit <- fit_of_uses(matrix(0.5, 2, 2), target, background)
+  groups <- rep(c("a", "b"), each = 50)
+  for (stat in c("median", "mean", "sum")) {
+    table <- summary(fit, groups, stat = stat)
+    expect_identical(table$value[table$factor == "bcnmf2" & table$group != "a"], c(0, 0), info = stat)
+  }
+  medians <- summary(fit, groups, stat = "median")
+  expect_identical(medians$value[medians$factor == "bcnmf2"], c(0, 0, 0))
+  expect_equal(medians$value[medians$factor == "bcnmf1"], c(1.5, 1.5, 2.5))
+  expect_identical(plot(medians)$data$share[4:6], c(0, 0, 0))
+  boxes <- plot(fit, type = "use", group_by = groups)$data
+  expect_identical(unlist(boxes[boxes$factor == "bcnmf2" & boxes$set == "background", c("q5", "q50", "q95")], use.names = FALSE), c(0, 0, 0))
+})
+
 test_that("mistakes are refused", {
   fit <- simple()
   expect_bcnmf_error(summary(fit, rep("a", 4), stat = "max"), "one of \"mean\", \"sum\" or \"median\", not \"max\"", arg = "stat")
