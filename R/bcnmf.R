@@ -136,7 +136,7 @@
 #' @param seed one or more whole numbers: a fit is started from each and the one with the best objective is returned.
 #'   All are listed in `fit$restarts`.
 #' @param init how a seed makes a start: `"random"` takes random numbers for `w`, `"nndsvd"` the non-negative parts of singular vectors (see
-#'   details). `NULL` is `"nndsvd"` with target-only factors, else `"random"`. Or where to start instead: a matrix (features x `k`) for `w`, a list of such matrices, or a model made by `bcnmf()`,
+#'   details). `NULL` is `"nndsvd"` with target-only factors, else `"random"`. Or where to start instead: a matrix (features x `k`) for `w`, whose rows are matched by name where both have feature names, a list of such matrices, or a model made by `bcnmf()`,
 #'   which is then continued with its own settings (all but `maxit`, `threads`, `device` and `verbose`) unless others are given.
 #' @param tol a fit has converged when the correlation distance of `w` between two sweeps, `1 - cor`, falls below this. Where `w` moves after every batch: when a pass lowers
 #'   the objective by less than this part of it (0: never).
