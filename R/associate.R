@@ -65,7 +65,7 @@
 #'     \item{p_value, p_adjusted}{two-sided.}
 #'   }
 #'   Factors that no cell, or all cells alike, use have nothing to test: `NA`.
-#' @section Errors: of class `bcnmf_error` for unknown choices; labels, samples or covariates of another length, or of some of the cells only; fewer than two groups; a comparison with the background
+#' @section Errors: of class `bcnmf_error` for unknown choices; labels, samples or covariates of another length, or of some of the cells only; measured numbers as labels; fewer than two groups; a comparison with the background
 #'   of a model without one; covariates or samples that the test does not take; for `"pseudobulk"` a covariate that is not constant, groups of fewer
 #'   than two samples, groups that can't be told apart from covariates or blocks, and when limma is not installed.
 #' @references DeLong, DeLong and Clarke-Pearson (1988), Comparing the areas under two or more correlated ROC curves, *Biometrics* 44.

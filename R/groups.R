@@ -93,6 +93,21 @@ check_labels <- function(x, arg, call) {
   if (!is.null(x) && (!is.atomic(x) || !is.null(dim(x)))) {
     refuse(x, "a vector of labels", arg, call)
   }
+  if (is_measured(x)) {
+    abort_bcnmf(c(
+      "Labels must be discrete, but {.arg {arg}} has {length(unique(x))} different numbers for {length(x)} labels.",
+      i = "{.code cut()} makes groups of numbers; {.code factor()} says that each number is a group of its own."
+    ), arg = arg, value = x, call = call)
+  }
+}
+
+# Numbers that measure something rather than name a group: many that are not whole, or one, whole or not, for nearly every cell.
+is_measured <- function(x) {
+  if (!is.numeric(x)) return(FALSE)
+  x <- x[!is.na(x)]
+  n <- length(unique(x))
+  if (all(x == round(x))) return(n > 50 && 2 * n > length(x))
+  n > 50 || (n > 10 && n == length(x))
 }
 
 check_group_length <- function(x, n, which, arg, call) {

@@ -27,7 +27,7 @@
 #'   row per factor and group: `factor` and `group` (factors, in the order of the model and of the levels),
 #'   `set` (`"target"` or `"background"`), `n` (cells), `stat` and `value`; when several columns group, these too.
 #' @section Errors: of class `bcnmf_error` when `stat` or `set` is unknown, when `group_by` has another
-#'   length or names some of the cells only, or when the background of a model without one is asked for.
+#'   length, names some of the cells only or holds measured numbers instead of labels, or when the background of a model without one is asked for.
 #' @seealso [plot.bcnmf_summary()]
 #' @examples
 #' x <- matrix(rpois(60 * 40, 3), 60, 40)

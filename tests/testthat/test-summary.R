@@ -115,6 +115,34 @@ test_that("labels without the cells' names are taken by position", {
   expect_equal(summary(repeated, stats::setNames(labels, rev(colnames(repeated@h)))), summary(repeated, labels))
 })
 
+test_that("measured numbers are no labels", {
+  fit <- fake_fit(n = 300, l = 0)
+  measured <- withr::with_seed(1, stats::rnorm(300))
+  refused <- function(labels) {
+    expect_bcnmf_error(summary(fit, labels), "must be discrete.*different numbers.*cut\\(\\)", arg = "group_by")
+  }
+  refused(measured)
+  refused(replace(measured, 1:3, NA))
+  refused(replace(measured, 1:240, 0.5))
+  refused(data.frame(batch = "a", score = measured))
+  refused(list(target = measured))
+  refused(seq_len(300))
+  refused(round(measured * 1e6))
+  expect_bcnmf_error(summary(fake_fit(n = 12), measured[1:12]), "12 different numbers for 12 labels", arg = "group_by")
+  expect_bcnmf_error(associate(fit, measured), "300 different numbers", arg = "groups")
+  expect_bcnmf_error(biplot(fit, matrix = "h", group_by = measured), "discrete", arg = "group_by")
+  expect_bcnmf_error(biplot(fake_fit(m = 300), group_by = measured), "discrete", arg = "group_by")
+  expect_bcnmf_error(plot(fit, type = "use", group_by = measured), "discrete", arg = "group_by")
+  taken <- function(labels) expect_s3_class(summary(fit, labels), "bcnmf_summary")
+  taken(rep_len(c(0.5, 1.5, NA), 300))
+  taken(rep_len(1:150, 300))
+  taken(cut(measured, 3))
+  taken(factor(measured))
+  taken(as.character(measured))
+  taken(rep(NA_real_, 300))
+  expect_s3_class(summary(fake_fit(n = 3), c(0.1, 0.2, 0.3)), "bcnmf_summary")
+})
+
 test_that("one factor, one cell a group, one cell in all", {
   for (stat in c("mean", "sum", "median")) {
     one <- summary(fake_fit(k = 1), group_by = seq_len(12), stat = stat)
