@@ -69,7 +69,7 @@ test_that("background and target are levels, names or logical vectors", {
 test_that("cells that are neither are placed too, and missing labels are told", {
   object <- seurat_object()
   object$condition[c(1, 130)] <- NA
-  expect_message(fitted <- few(object), "2 cells without a \"condition\"")
+  expect_message(fitted <- few(object), "2 cells without a \"condition\" are not in the target")
   fit <- bcnmf_model(fitted)
   expect_identical(c(ncol(fit$h), ncol(fit$h_background)), c(79L, 49L))
   embedding <- SeuratObject::Embeddings(fitted, "bcnmf")
@@ -77,6 +77,12 @@ test_that("cells that are neither are placed too, and missing labels are told", 
   expect_false(anyNA(embedding))
   placed <- fit$d * predict(fit, two_conditions()$counts[rownames(fit$w), c(1, 130)])
   expect_equal(unname(embedding[c(1, 130), ]), unname(t(placed) / sqrt(colSums(placed^2))))
+})
+
+test_that("one cell without a label is told", {
+  object <- seurat_object()
+  object$condition[1] <- NA
+  expect_message(few(object), "1 cell without a \"condition\" is not in the target")
 })
 
 test_that("background cells are free to use target-only factors in the embedding, not in the model", {
