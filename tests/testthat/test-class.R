@@ -65,6 +65,20 @@ test_that("printing says what was fitted and how it ended", {
   expect_false(any(grepl("AUC", show_factors(fake_fit(), 10, auc_limit = 10))))
 })
 
+test_that("printing counts one of a kind as one", {
+  header <- function(...) show_header(fake_fit(...))
+  expect_identical(header(m = 1, n = 1, l = 0, k = 1)[1], "<bcnmf> 1 feature x 1 cell")
+  expect_identical(header(n = 1, l = 1)[1], "<bcnmf> 20 features x 1 target + 1 background cell")
+  one <- fake_fit(k = 1, sweeps = 1)
+  expect_identical(show_header(one)[2:3], c("k = 1 factor, loss mse, alpha = 0.3 (beta = 0.15)", "converged after 1 sweep"))
+  one@misc$batch_size <- 10
+  expect_identical(show_ending(one), "converged after 1 pass in batches of 10")
+  one@misc$consensus <- 3
+  expect_identical(show_ending(one), "consensus of 3 fits, then 1 sweep")
+  one@misc$modality <- factor(rep(c("rna", "protein"), c(19, 1)), levels = c("rna", "protein"))
+  expect_match(show_missing(one), "rna (19 features), protein (1 feature)", fixed = TRUE, all = FALSE)
+})
+
 test_that("refusals carry class, argument and value, and describe the value", {
   f <- function(x) check_number(x, min = 0, max = 1)
   error <- expect_bcnmf_error(f(2), "`x` must be one finite number between 0 and 1, not 2", arg = "x")
