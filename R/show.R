@@ -70,7 +70,7 @@ show_divergence <- function(object) {
   }
   known <- object@divergence[!is.na(object@divergence)]
   if (ncol(object@h_background) == 0) known <- known["target"]
-  paste0("divergence: ", paste(names(known), show_number(known), collapse = ", "))
+  paste0("divergence: ", paste(names(known), show_alike(known), collapse = ", "))
 }
 
 # What the features are of, what was in no sum, and what did not count once.
@@ -92,6 +92,14 @@ show_missing <- function(object) {
 }
 
 show_number <- function(x) vapply(x, format, "", digits = 4)
+
+# Numbers to be compared: with as many digits, and all with exponents or, unless some are huge or tiny, none.
+show_alike <- function(x, digits = 4) {
+  size <- abs(x[x != 0])
+  if (any(size >= 1e9 | size < 1e-4)) return(sprintf("%.*e", digits - 1, x))
+  after_point <- pmax(0, digits - 1 - floor(log10(ifelse(x == 0, 1, abs(x)))))
+  sprintf("%.*f", as.integer(after_point), x)
+}
 
 # "1 cell", "2 cells".
 counted <- function(n, what, plural = "s") sprintf("%d %s%s", as.integer(n), what, ifelse(n == 1, "", plural))

@@ -79,6 +79,19 @@ test_that("printing counts one of a kind as one", {
   expect_match(show_missing(one), "rna (19 features), protein (1 feature)", fixed = TRUE, all = FALSE)
 })
 
+test_that("divergences are printed in one format", {
+  printed <- function(...) {
+    fit <- fake_fit()
+    fit@divergence[] <- c(...)
+    show_divergence(fit)
+  }
+  expect_identical(printed(399999.7, 331831.2, 1e5), "divergence: target 400000, background 331831, objective 100000")
+  expect_identical(printed(999999999, 3.14159, -0.0123456), "divergence: target 999999999, background 3.142, objective -0.01235")
+  expect_identical(printed(502.94, 87.3, 0), "divergence: target 502.9, background 87.30, objective 0.000")
+  expect_identical(printed(4e9, 331831.2, -1), "divergence: target 4.000e+09, background 3.318e+05, objective -1.000e+00")
+  expect_identical(printed(6.914e-6, 1, 1), "divergence: target 6.914e-06, background 1.000e+00, objective 1.000e+00")
+})
+
 test_that("refusals carry class, argument and value, and describe the value", {
   f <- function(x) check_number(x, min = 0, max = 1)
   error <- expect_bcnmf_error(f(2), "`x` must be one finite number between 0 and 1, not 2", arg = "x")
