@@ -165,7 +165,7 @@
 #'   several modalities also `modalities`: `"equal"`, the default where `features` have none, `"none"`, or a number for each. See Details.
 #' @param size_factors the depth of each cell: `"library"`, or positive numbers, one a target cell, or a list of such vectors, `target` and `background`. See Details.
 #' @param batch_size number of target cells in a mini-batch, about; `NULL` for the full batch. See Details.
-#' @param update with `batch_size`: whether `w` moves after every `"batch"` or after every `"pass"`.
+#' @param update with `batch_size`, which it needs: whether `w` moves after every `"batch"` or after every `"pass"`.
 #'
 #' @return A model of class [`bcnmf`][bcnmf-class], factors by decreasing `d`.
 #' @references Li, Yang and Li (2026), Disentangling shared and target-enriched topics via background-contrastive non-negative matrix
@@ -242,6 +242,8 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
         arg = "object", value = object, call = call
       )
     }
+    # full sweeps after mini-batches
+    if ("batch_size" %in% given && is.null(batch_size)) inherited$update <- NULL
     list2env(inherited, environment())
     mask <- inherited_mask(init, mask, !"mask" %in% given, call)
     if (!"size_factors" %in% given) size_factors <- inherited_size_factors(init)

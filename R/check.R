@@ -84,7 +84,10 @@ check_accelerate <- function(accelerate, steps, call) {
 # As the core takes them: size, and whether w moves after every batch; none for the full batch.
 check_batches <- function(batch_size, update, call) {
   online <- check_choice(update, c("batch", "pass"), arg = "update", call = call) == "batch"
-  if (is.null(batch_size)) return(numeric())
+  if (is.null(batch_size)) {
+    if (!online) abort_bcnmf("{.arg update} is for mini-batches: it needs a {.arg batch_size}.", arg = "update", value = update, call = call)
+    return(numeric())
+  }
   as.double(c(check_count(batch_size, arg = "batch_size", call = call), online))
 }
 
