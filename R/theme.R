@@ -109,6 +109,17 @@ first_of <- function(drawn, all, what) {
 
 whole_breaks <- function(limits) unique(floor(pretty(limits)))
 
+# Numbers with as many digits as tell them apart, at their true distances.
+distinct_labels <- function(x) {
+  known <- x[!is.na(x)]
+  gap <- min(Inf, diff(sort(unique(known))))
+  for (digits in 7:15) {
+    shown <- as.numeric(format(known, digits = digits))
+    if (all(abs(shown - known) <= gap / 100)) break
+  }
+  format(x, digits = digits, big.mark = ",", scientific = FALSE, trim = TRUE)
+}
+
 percent_labels <- function(x) paste0(format(100 * x, trim = TRUE), "%")
 
 # Names of factors along an axis: upright when they would touch.

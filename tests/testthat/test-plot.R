@@ -27,6 +27,23 @@ test_that("biplot of features", {
   expect_s3_class(biplot(fake_fit(names = FALSE)), "ggplot")
 })
 
+test_that("labels of divergences differ", {
+  y_labels <- function(plot) {
+    scale <- ggplot2::ggplot_build(plot)$layout$panel_params[[1]]$y
+    scale$get_labels()[!is.na(scale$get_breaks())]
+  }
+  one <- fake_fit(sweeps = 1, l = 0)
+  one@history[2, c("target", "objective")] <- 175107.014
+  expect_identical(y_labels(plot(one)), "175,107")
+  close <- fake_fit(sweeps = 5, l = 0)
+  close@history$target <- close@history$objective <- 175106.9 + 0.02 * 0:5
+  expect_gt(length(y_labels(plot(close))), 2)
+  expect_identical(anyDuplicated(y_labels(plot(close))), 0L)
+  expect_identical(distinct_labels(c(1e6, NA, 2e6)), c("1,000,000", "NA", "2,000,000"))
+  expect_identical(distinct_labels(72811.045 + c(0, 2.5, 5) / 1000), c("72,811.0450", "72,811.0475", "72,811.0500"))
+  expect_length(distinct_labels(numeric()), 0)
+})
+
 test_that("biplots match labels by name", {
   fit <- fake_fit(m = 6, n = 6, l = 0)
   groups <- c("a", "b", "b", "c", "a", "c")
