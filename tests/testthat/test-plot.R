@@ -12,12 +12,15 @@ test_that("convergence", {
 })
 
 test_that("colours are distinct from 1 to 40 groups and beyond, and keep apart from the background", {
-  for (n in c(1, 2, 8, 9, 40, 60)) {
+  for (n in c(1, 2, 8, 9, 40, 41, 60, 300)) {
     colours <- group_colours(n)
     expect_length(colours, n)
+    expect_false(anyNA(colours))
     expect_false(background_grey %in% colours)
+    expect_identical(anyDuplicated(colours), 0L)
   }
-  expect_identical(anyDuplicated(group_colours(40)), 0L)
+  # the same ones however many follow
+  expect_identical(group_colours(300)[1:60], group_colours(60))
 })
 
 test_that("biplot of features", {
