@@ -74,20 +74,21 @@ reference_loadings <- function(object, reference, call = rlang::caller_env()) {
   match_features(w, rownames(object@w), call)
 }
 
-match_features <- function(w, features, call) {
+# The rows of w, the argument `arg`, in the order of `features`, those of `of`.
+match_features <- function(w, features, call, arg = "reference", of = "object") {
   if (is.null(features) || is.null(rownames(w)) || identical(features, rownames(w))) return(w)
   unknown <- setdiff(features, rownames(w))
   if (length(unknown) > 0) {
     first <- utils::head(unknown, 3)
     more <- if (length(unknown) > 3) ", ..." else ""
-    abort_bcnmf("{.arg reference} lacks {length(unknown)} feature{?s} of {.arg object}: {.val {first}}{more}.",
-      arg = "reference", value = first, call = call
+    abort_bcnmf("{.arg {arg}} lacks {length(unknown)} feature{?s} of {.arg {of}}: {.val {first}}{more}.",
+      arg = arg, value = first, call = call
     )
   }
   # the same names in another order; with repeated names only the given order is safe
   if (anyDuplicated(features)) {
-    abort_bcnmf("Repeated feature names can't be matched: give both models the same order of features.",
-      arg = "reference", value = features[anyDuplicated(features)], call = call
+    abort_bcnmf("Repeated feature names can't be matched: give {.arg {arg}} and {.arg {of}} the same order of features.",
+      arg = arg, value = features[anyDuplicated(features)], call = call
     )
   }
   w[features, , drop = FALSE]

@@ -36,7 +36,7 @@
 #'
 #' @param fit a `bcnmf` object.
 #' @param groups groups of cells, as `group_by` of [summary()][summary.bcnmf]: one label per target cell, or per target and then background cell, or a list with `target`,
-#'   `background` or both. Unlike there, cells that are given no label are left out: labels for the target cells alone compare target cells. Cells whose label is
+#'   `background` or both; by name where labels have the cells' names. Unlike there, cells that are given no label are left out: labels for the target cells alone compare target cells. Cells whose label is
 #'   missing (or `"NA"`) are left out with a message. `NULL` compares target with background.
 #' @param test `"rank"`, `"logistic"` or `"pseudobulk"`, see Details.
 #' @param compare `"overall"`: one row per factor, for two groups the second level against the first. `"each"`: each group against the rest. `"first"`: each
@@ -65,7 +65,7 @@
 #'     \item{p_value, p_adjusted}{two-sided.}
 #'   }
 #'   Factors that no cell, or all cells alike, use have nothing to test: `NA`.
-#' @section Errors: of class `bcnmf_error` for unknown choices; labels, samples or covariates of another length; fewer than two groups; a comparison with the background
+#' @section Errors: of class `bcnmf_error` for unknown choices; labels, samples or covariates of another length, or of some of the cells only; measured numbers as labels; fewer than two groups; a comparison with the background
 #'   of a model without one; covariates or samples that the test does not take; for `"pseudobulk"` a covariate that is not constant, groups of fewer
 #'   than two samples, groups that can't be told apart from covariates or blocks, and when limma is not installed.
 #' @references DeLong, DeLong and Clarke-Pearson (1988), Comparing the areas under two or more correlated ROC curves, *Biometrics* 44.
@@ -102,9 +102,7 @@ associate <- function(fit, groups = NULL, test = c("rank", "logistic", "pseudobu
   levels <- levels(cells$groups)
   if (test == "logistic" && compare == "overall" && length(levels) > 2) compare <- "each"
   pairs <- group_pairs(length(levels), compare)
-  uses <- cell_uses(fit)
-  uses <- uses * (uses >= use_floor * apply(uses, 1, max))
-  values <- cell_values(uses, value)[, cells$index, drop = FALSE]
+  values <- cell_values(clear_uses(fit), value)[, cells$index, drop = FALSE]
   if (nrow(values) == 1 && value == "share") {
     warn_bcnmf("With one factor all shares are 1, so nothing can be tested: use {.code value = \"use\"}.")
   }

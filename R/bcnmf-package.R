@@ -12,7 +12,7 @@
 #' @importFrom ggplot2 geom_col geom_crossbar geom_hline geom_line geom_linerange geom_point geom_segment geom_text geom_tile geom_vline
 #' @importFrom ggplot2 ggplot guide_legend guides labs margin position_dodge scale_colour_gradientn scale_colour_manual scale_fill_gradientn
 #' @importFrom ggplot2 scale_fill_manual scale_shape_manual scale_size_area scale_x_continuous scale_x_discrete scale_x_log10
-#' @importFrom ggplot2 scale_x_sqrt scale_y_continuous scale_y_discrete scale_y_sqrt theme theme_minimal unit
+#' @importFrom ggplot2 scale_x_sqrt scale_y_continuous scale_y_discrete scale_y_sqrt theme theme_minimal unit waiver
 #' @importClassesFrom Matrix dgCMatrix
 #' @importFrom rlang .data
 NULL

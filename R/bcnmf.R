@@ -138,7 +138,7 @@
 #' @param seed one or more whole numbers: a fit is started from each and the one with the best objective is returned.
 #'   All are listed in `fit$restarts`.
 #' @param init how a seed makes a start: `"random"` takes random numbers for `w`, `"nndsvd"` the non-negative parts of singular vectors (see
-#'   details). `NULL` is `"nndsvd"` with target-only factors, else `"random"`. Or where to start instead: a matrix (features x `k`) for `w`, a list of such matrices, or a model made by `bcnmf()`,
+#'   details). `NULL` is `"nndsvd"` with target-only factors, else `"random"`. Or where to start instead: a matrix (features x `k`) for `w`, whose rows are matched by name where both have feature names, a list of such matrices, or a model made by `bcnmf()`,
 #'   which is then continued with its own settings (all but `maxit`, `threads`, `device` and `verbose`) unless others are given.
 #' @param tol a fit has converged when the correlation distance of `w` between two sweeps, `1 - cor`, falls below this. Where `w` moves after every batch: when a pass lowers
 #'   the objective by less than this part of it (0: never), 0.001 by default.
@@ -167,7 +167,7 @@
 #'   several modalities also `modalities`: `"equal"`, the default where `features` have none, `"none"`, or a number for each. See Details.
 #' @param size_factors the depth of each cell: `"library"`, or positive numbers, one a target cell, or a list of such vectors, `target` and `background`. See Details.
 #' @param batch_size number of target cells in a mini-batch, about; `NULL` for the full batch. See Details.
-#' @param update with `batch_size`: whether `w` moves after every `"batch"` or after every `"pass"`.
+#' @param update with `batch_size`, which it needs: whether `w` moves after every `"batch"` or after every `"pass"`.
 #'
 #' @return A model of class [`bcnmf`][bcnmf-class], factors by decreasing `d`.
 #' @references Li, Yang and Li (2026), Disentangling shared and target-enriched topics via background-contrastive non-negative matrix
@@ -244,6 +244,8 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
         arg = "object", value = object, call = call
       )
     }
+    # full sweeps after mini-batches
+    if ("batch_size" %in% given && is.null(batch_size)) inherited$update <- NULL
     list2env(inherited, environment())
     mask <- inherited_mask(init, mask, !"mask" %in% given, call)
     if (!"size_factors" %in% given) size_factors <- inherited_size_factors(init)

@@ -8,7 +8,8 @@
 #' @param x a `bcnmf` object.
 #' @param factors two factors, by index or by name.
 #' @param matrix `"w"` for features, `"h"` for cells.
-#' @param group_by colours: for `"h"` as in [summary()][summary.bcnmf], for `"w"` one label per feature.
+#' @param group_by colours: for `"h"` as in [summary()][summary.bcnmf], for `"w"` one label per feature, by name
+#'   where labels have the features' names.
 #' @param ... not used.
 #' @return A ggplot object.
 #' @section Errors: of class `bcnmf_error` when `factors` are not two different factors of the model, when
@@ -51,6 +52,7 @@ biplot_features <- function(fit, factors, group_by, call = rlang::caller_env()) 
     plot <- plot + geom_point(colour = group_palette[1], alpha = point_alpha(nrow(data)), size = 1.5)
   } else {
     check_labels(group_by, "group_by", call)
+    group_by <- in_order_of(group_by, rownames(fit@w), "features", "group_by", call)
     if (length(group_by) != nrow(data)) {
       abort_bcnmf("{.arg group_by} gives {length(group_by)} label{?s} for {nrow(data)} feature{?s}.",
         arg = "group_by", value = group_by, call = call

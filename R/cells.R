@@ -16,7 +16,7 @@ resolve_cells <- function(source, split_by, background, target, call) {
     unknown <- if (!is.null(labels)) in_target[is.na(labels[in_target])]
     if (length(unknown)) {
       in_target <- setdiff(in_target, unknown)
-      cli::cli_inform(c(i = "{length(unknown)} cell{?s} without a {.val {split_by}} {?is/are} not in the target."), class = "bcnmf_message")
+      cli::cli_inform(c(i = "{length(unknown)} cell{?s} without a {.val {split_by}} {cli::qty(length(unknown))}{?is/are} not in the target."), class = "bcnmf_message")
     }
   }
   if (length(in_target) == 0) {

@@ -84,7 +84,10 @@ check_accelerate <- function(accelerate, steps, call) {
 # As the core takes them: size, and whether w moves after every batch; none for the full batch.
 check_batches <- function(batch_size, update, call) {
   online <- check_choice(update, c("batch", "pass"), arg = "update", call = call) == "batch"
-  if (is.null(batch_size)) return(numeric())
+  if (is.null(batch_size)) {
+    if (!online) abort_bcnmf("{.arg update} is for mini-batches: it needs a {.arg batch_size}.", arg = "update", value = update, call = call)
+    return(numeric())
+  }
   as.double(c(check_count(batch_size, arg = "batch_size", call = call), online))
 }
 
@@ -165,7 +168,7 @@ check_start <- function(target, background, k, seed, init, call) {
   } else {
     given <- if (is.list(init) && !is.data.frame(init)) init else list(init)
     if (length(given) == 0) refuse(init, start_kinds, "init", call)
-    start["w"] <- list(lapply(given, check_start_w, nrow(target), k, call))
+    start["w"] <- list(lapply(given, check_start_w, target, k, call))
   }
   start
 }
@@ -185,7 +188,8 @@ check_one_seed <- function(seed, call) {
 # Seeds as text, to name what comes of them.
 seed_names <- function(seed) format(seed, scientific = FALSE, trim = TRUE)
 
-check_start_w <- function(w, rows, k, call) {
+check_start_w <- function(w, target, k, call) {
+  rows <- nrow(target)
   if (methods::is(w, "Matrix") || is.data.frame(w)) w <- as.matrix(w)
   if (!is.matrix(w) || !is.numeric(w)) {
     refuse(w, start_kinds, "init", call)
@@ -199,6 +203,7 @@ check_start_w <- function(w, rows, k, call) {
     abort_bcnmf("A starting {.arg w} must hold finite, non-negative numbers.", arg = "init", call = call)
   }
   if (all(w == 0)) abort_bcnmf("A starting {.arg w} must not be all zero.", arg = "init", call = call)
+  w <- match_features(w, rownames(target), call, arg = "init", of = "target")
   storage.mode(w) <- "double"
   w
 }

@@ -7,10 +7,10 @@ resolve_groups <- function(fit, group_by, set, call = rlang::caller_env(), arg =
   l <- ncol(fit@h_background)
   want_target <- set != "background"
   want_background <- set != "target" && l > 0
-  if (names_columns(fit, group_by)) {
-    group_by <- label_cells(fit, group_by, arg, call)
-  } else if (is.data.frame(group_by)) {
-    group_by <- interact(group_by, arg, call)
+  group_by <- if (names_columns(fit, group_by)) {
+    label_cells(fit, group_by, arg, call)
+  } else {
+    labels_by_name(fit, group_by, set, arg, call)
   }
   given <- if (is.list(group_by)) {
     group_list(group_by, arg, call)
@@ -26,6 +26,36 @@ resolve_groups <- function(fit, group_by, set, call = rlang::caller_env(), arg =
     ),
     labelled = c(target = want_target && !is.null(given$target), background = want_background && !is.null(given$background))
   )
+}
+
+# Labels in the order of the cells, as a list of the sets that they name, where their names are those of cells. Others stay in the order that
+# they have.
+labels_by_name <- function(fit, group_by, set, arg, call) {
+  if (is.list(group_by) && !is.data.frame(group_by)) {
+    cells <- list(target = colnames(fit@h), background = colnames(fit@h_background))
+    for (which in intersect(names(cells), names(group_by))) {
+      group_by[[which]] <- in_order_of(group_by[[which]], cells[[which]], "cells", arg, call)
+    }
+    return(group_by)
+  }
+  labels <- if (is.data.frame(group_by)) interact(group_by, arg, call) else group_by
+  rows <- rows_by_name(fit, group_by)
+  found <- !is.na(rows)
+  if (!any(found)) return(labels)
+  sets <- cell_sets(fit)
+  wanted <- set == "both" | sets == set
+  # a set of which no cell is named has no labels, unless none that is wanted has
+  if (any(found & wanted)) wanted <- wanted & sets %in% sets[found]
+  refuse_lacking(cell_names(fit)[wanted & !found], "label", "cells", arg, call)
+  lapply(split(rows[wanted], sets[wanted]), function(rows) labels[rows])
+}
+
+# Labels in the order of `names`, if these are among their names; as they are if none is.
+in_order_of <- function(labels, names, of, arg, call) {
+  at <- match_own_names(names, labels)
+  if (all(is.na(at))) return(labels)
+  refuse_lacking(names[is.na(at)], "label", of, arg, call)
+  labels[at]
 }
 
 group_list <- function(group_by, arg, call) {
@@ -63,6 +93,21 @@ check_labels <- function(x, arg, call) {
   if (!is.null(x) && (!is.atomic(x) || !is.null(dim(x)))) {
     refuse(x, "a vector of labels", arg, call)
   }
+  if (is_measured(x)) {
+    abort_bcnmf(c(
+      "Labels must be discrete, but {.arg {arg}} has {length(unique(x))} different numbers for {length(x)} labels.",
+      i = "{.code cut()} makes groups of numbers; {.code factor()} says that each number is a group of its own."
+    ), arg = arg, value = x, call = call)
+  }
+}
+
+# Numbers that measure something rather than name a group: many that are not whole, or one, whole or not, for nearly every cell.
+is_measured <- function(x) {
+  if (!is.numeric(x)) return(FALSE)
+  x <- x[!is.na(x)]
+  n <- length(unique(x))
+  if (all(x == round(x))) return(n > 50 && 2 * n > length(x))
+  n > 50 || (n > 10 && n == length(x))
 }
 
 check_group_length <- function(x, n, which, arg, call) {
@@ -85,11 +130,11 @@ as_groups <- function(x, n, otherwise) {
   factor(labels, levels = levels)
 }
 
-# Is `group_by` meant as names of columns? Labels are as many as cells.
+# Is `group_by` meant as names of columns? Labels are as many as cells, or called as these.
 names_columns <- function(fit, group_by) {
   n <- c(ncol(fit@h), ncol(fit@h_background), ncol(fit@h) + ncol(fit@h_background))
   is.character(group_by) && is.null(dim(group_by)) && !is.null(fit@misc$cell_data) &&
-    (!length(group_by) %in% n || all(group_by %in% names(fit@misc$cell_data$target)))
+    (all(group_by %in% names(fit@misc$cell_data$target)) || (!length(group_by) %in% n && all(is.na(rows_by_name(fit, group_by)))))
 }
 
 # Labels by several columns at once, "stim / CD14", in the order of the first column's levels, then of the second's.

@@ -44,12 +44,14 @@ plot_convergence <- function(x, call = rlang::caller_env()) {
   table <- convergence_table(x, call)
   last <- table[table$iteration == max(table$iteration), ]
   converged <- isTRUE(x@misc$converged)
+  several <- max(table$iteration) > min(table$iteration)
   plot <- ggplot(table, aes(.data$iteration, .data$value)) +
     # a line needs two points
-    (if (max(table$iteration) > min(table$iteration)) geom_line(colour = group_palette[1], linewidth = 0.7)) +
+    (if (several) geom_line(colour = group_palette[1], linewidth = 0.7)) +
     geom_point(data = last, shape = if (converged) 19 else 21, size = 2.5, colour = group_palette[6], fill = "white") +
     facet_wrap("measure", scales = "free_y", ncol = 1) +
-    scale_y_continuous(labels = function(x) format(x, big.mark = ",", scientific = FALSE, trim = TRUE)) +
+    # the axis around a single value has no other marks of meaning
+    scale_y_continuous(breaks = if (several) waiver() else unique(table$value), labels = distinct_labels) +
     labs(x = "sweep", y = "divergence, summed over all entries", subtitle = wrapped(show_ending(x))) +
     theme_bcnmf()
   # sweeps matter by order of magnitude once there are many

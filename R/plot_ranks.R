@@ -67,7 +67,7 @@ rank_sentence <- function(x) {
 #' @noRd
 print.bcnmf_ranks <- function(x, digits = 3, ...) {
   if (any(x$selected)) cat(rank_sentence(x), "\n\n", sep = "")
-  print(as.data.frame(x), digits = digits, row.names = FALSE, ...)
+  print_losses(x, digits, ...)
   invisible(x)
 }
 
@@ -75,7 +75,7 @@ print.bcnmf_ranks <- function(x, digits = 3, ...) {
 #' @export
 #' @noRd
 print.bcnmf_k_targets <- function(x, digits = 3, ...) {
-  print(as.data.frame(x), digits = digits, row.names = FALSE, ...)
+  print_losses(x, digits, ...)
   # some of the rows or columns have no verdict
   verdict <- attr(x, "verdict")
   if (!is.null(verdict)) cat("\n", sprintf("shared %.3f\n", attr(x, "shared")), verdict, "\n", sep = "")

@@ -15,7 +15,8 @@
 #' keep the order of their levels; factors that are the shorter side are ordered so that those used by the same groups lie
 #' together (average linkage). `sort = FALSE` keeps the table's order of both.
 #'
-#' Up to 40 groups get colours chosen for colour-blind readers. Add a `scale_fill_manual()` for others.
+#' Up to 40 groups get colours chosen for colour-blind readers. More groups get a colour each too, but no one can tell so many apart: take the
+#' heat map. Add a `scale_fill_manual()` for other colours.
 #'
 #' @param x what [summary()][summary.bcnmf] of a `bcnmf` object returned, or some of its rows.
 #' @param type `"bars"` or `"heatmap"`; a summary by factor has only bars.

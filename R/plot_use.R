@@ -22,12 +22,12 @@ plot_use <- function(fit, group_by, factors, call = rlang::caller_env()) {
 }
 
 use_quantiles <- function(fit, index, groups) {
+  uses <- clear_uses(fit)
   tables <- lapply(names(groups)[lengths(groups) > 0], function(set) {
-    h <- if (set == "target") fit@h else fit@h_background
-    d <- if (set == "target") fit@d else fit@d_background
+    of_set <- which(cell_sets(fit) == set)
     cells <- split(seq_along(groups[[set]]), groups[[set]])
     do.call(rbind, lapply(index, function(i) {
-      use <- d[[i]] * h[i, ]
+      use <- uses[i, of_set]
       quantiles <- vapply(cells, function(j) {
         stats::quantile(use[j], c(0.05, 0.25, 0.5, 0.75, 0.95), names = FALSE)
       }, numeric(5))

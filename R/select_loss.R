@@ -177,7 +177,7 @@ auto_loss <- function(x, y, k, threads, verbose, call) {
 #' @export
 #' @noRd
 print.bcnmf_losses <- function(x, digits = 3, ...) {
-  print(as.data.frame(x), digits = digits, row.names = FALSE, ...)
+  print_losses(x, digits, ...)
   verdict <- attr(x, "verdict")
   if (!is.null(verdict) && any(x$selected)) cat("\n", x$distribution[x$selected], ": ", verdict, "\n", sep = "")
   invisible(x)

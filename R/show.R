@@ -16,14 +16,14 @@ methods::setMethod("show", "bcnmf", function(object) {
 show_header <- function(object) {
   l <- ncol(object@h_background)
   cells <- if (l > 0) {
-    sprintf("%d target + %d background cells", ncol(object@h), l)
+    sprintf("%d target + %s", ncol(object@h), counted(l, "background cell"))
   } else {
-    sprintf("%d cells", ncol(object@h))
+    counted(ncol(object@h), "cell")
   }
   k <- ncol(object@w)
   c(
-    sprintf("<bcnmf> %d features x %s", nrow(object@w), cells),
-    sprintf("k = %d factor%s, loss %s, %s", k, if (k == 1) "" else "s", loss_label(model_losses(object)), show_contrast(object)),
+    sprintf("<bcnmf> %s x %s", counted(nrow(object@w), "feature"), cells),
+    sprintf("k = %s, loss %s, %s", counted(k, "factor"), loss_label(model_losses(object)), show_contrast(object)),
     show_ending(object),
     show_divergence(object),
     show_missing(object),
@@ -42,16 +42,15 @@ show_contrast <- function(object) {
 # How a fit ended; where it ran out of sweeps also how far it was from converged.
 show_ending <- function(object) {
   misc <- object@misc
-  if (!is.null(misc$consensus)) return(sprintf("consensus of %d fits, then %d sweeps", misc$consensus, as.integer(misc$iterations)))
+  if (!is.null(misc$consensus)) return(sprintf("consensus of %d fits, then %s", misc$consensus, counted(misc$iterations, "sweep")))
   restarts <- object@restarts
   converged <- isTRUE(misc$converged)
   ending <- if (isTRUE(misc$interrupted)) "interrupted" else if (converged) "converged" else "not converged"
   sweeps <- if (!is.null(misc$iterations)) {
-    many <- misc$iterations != 1
     if (is.null(misc$batch_size)) {
-      sprintf(" after %d sweep%s", as.integer(misc$iterations), if (many) "s" else "")
+      paste(" after", counted(misc$iterations, "sweep"))
     } else {
-      sprintf(" after %d pass%s in batches of %d", as.integer(misc$iterations), if (many) "es" else "", as.integer(misc$batch_size))
+      sprintf(" after %s in batches of %d", counted(misc$iterations, "pass", "es"), as.integer(misc$batch_size))
     }
   }
   change <- utils::tail(object@history$change[!is.na(object@history$change)], 1)
@@ -71,7 +70,7 @@ show_divergence <- function(object) {
   }
   known <- object@divergence[!is.na(object@divergence)]
   if (ncol(object@h_background) == 0) known <- known["target"]
-  paste0("divergence: ", paste(names(known), show_number(known), collapse = ", "))
+  paste0("divergence: ", paste(names(known), show_alike(known), collapse = ", "))
 }
 
 # What the features are of, what was in no sum, and what did not count once.
@@ -82,7 +81,7 @@ show_missing <- function(object) {
   c(
     if (!is.null(misc$modality)) {
       sizes_of_each <- table(misc$modality)
-      paste0("modalities: ", paste(sprintf("%s (%d features)", names(sizes_of_each), as.integer(sizes_of_each)), collapse = ", "))
+      paste0("modalities: ", paste(sprintf("%s (%s)", names(sizes_of_each), counted(sizes_of_each, "feature")), collapse = ", "))
     },
     if (!is.null(misc$mask)) paste0("missing: ", paste(sprintf("%.2g%% of the %s", 100 * part, names(part)), collapse = ", ")),
     if (!is.null(misc$weights)) {
@@ -93,6 +92,17 @@ show_missing <- function(object) {
 }
 
 show_number <- function(x) vapply(x, format, "", digits = 4)
+
+# Numbers to be compared: with as many digits, and all with exponents or, unless some are huge or tiny, none.
+show_alike <- function(x, digits = 4) {
+  size <- abs(x[x != 0])
+  if (any(size >= 1e9 | size < 1e-4)) return(sprintf("%.*e", digits - 1, x))
+  after_point <- pmax(0, digits - 1 - floor(log10(ifelse(x == 0, 1, abs(x)))))
+  sprintf("%.*f", as.integer(after_point), x)
+}
+
+# "1 cell", "2 cells".
+counted <- function(n, what, plural = "s") sprintf("%d %s%s", as.integer(n), what, ifelse(n == 1, "", plural))
 
 show_factors <- function(object, n, auc_limit = show_auc_limit) {
   k <- ncol(object@w)
@@ -113,7 +123,7 @@ show_factors <- function(object, n, auc_limit = show_auc_limit) {
   lines <- do.call(paste, c(Map(function(name, values) {
     formatC(c(name, values), width = max(nchar(c(name, values))), flag = if (name %in% c("factor", " ")) "-" else "")
   }, names(columns), columns), sep = "  "))
-  more <- if (k > n) sprintf("# %d more factor%s: summary(fit)", k - n, if (k - n == 1) "" else "s")
+  more <- if (k > n) sprintf("# %s: summary(fit)", counted(k - n, "more factor"))
   c(sub(" +$", "", lines), more)
 }
 

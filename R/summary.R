@@ -4,14 +4,16 @@
 #' every group of cells uses every factor; `plot()` of that draws each factor's shares.
 #'
 #' What is summarised is the use `d * h` (and `d_background * h_background`), so that target and background
-#' can be compared. A group's share of a factor, as drawn by `plot()`, is `value / sum(value)` within the
+#' can be compared. Uses below 1e-9 of a factor's largest count as 0. A group's share of a factor, as drawn by `plot()`, is `value / sum(value)` within the
 #' factor: with `stat = "mean"` groups of different size count alike.
 #'
 #' @param object a `bcnmf` object.
 #' @param group_by groups of cells: a factor, character, logical or numeric vector with one value per target
 #'   cell, or per target and then background cell; or a list with `target`, `background` or both. For a model out of
 #'   an object ([bcnmf_model()]) also the name of a column of its cell data. Several columns, by name or as a data frame
-#'   with one row per cell, group by all their combinations. Cells that
+#'   with one row per cell, group by all their combinations. Where labels have names (of a vector, rows of a data frame) that are
+#'   the cells' names, they are matched by name: they may come in any order, and those of other cells are left out; names
+#'   that no cell has are ignored. Cells that
 #'   are not given a group form one group, `"background"` (or `"target"`). Missing labels form the group
 #'   `"NA"`. `NULL` gives the table by factor.
 #' @param stat how the uses in a group are summarised: `"mean"`, `"sum"` or `"median"`.
@@ -25,7 +27,7 @@
 #'   row per factor and group: `factor` and `group` (factors, in the order of the model and of the levels),
 #'   `set` (`"target"` or `"background"`), `n` (cells), `stat` and `value`; when several columns group, these too.
 #' @section Errors: of class `bcnmf_error` when `stat` or `set` is unknown, when `group_by` has another
-#'   length, or when the background of a model without one is asked for.
+#'   length, names some of the cells only or holds measured numbers instead of labels, or when the background of a model without one is asked for.
 #' @seealso [plot.bcnmf_summary()]
 #' @examples
 #' x <- matrix(rpois(60 * 40, 3), 60, 40)
@@ -44,15 +46,11 @@ summary.bcnmf <- function(object, group_by = NULL, stat = c("mean", "sum", "medi
   if (is.null(group_by)) return(summarise_factors(object))
 
   groups <- resolve_groups(object, group_by, set)
-  parts <- list()
-  if (!is.null(groups$target)) {
-    parts$target <- summarise_groups(object@h, object@d, groups$target, stat, "target")
-  }
-  if (!is.null(groups$background)) {
-    parts$background <- summarise_groups(
-      object@h_background, object@d_background, groups$background, stat, "background"
-    )
-  }
+  uses <- clear_uses(object)
+  sets <- names(groups)[lengths(groups) > 0]
+  parts <- lapply(stats::setNames(sets, sets), function(set) {
+    summarise_groups(uses[, cell_sets(object) == set, drop = FALSE], colnames(object@w), groups[[set]], stat, set)
+  })
   levels <- unique(unlist(lapply(groups, base::levels)))
   table <- do.call(rbind, unname(parts))
   table$group <- factor(table$group, levels = levels)
@@ -73,7 +71,8 @@ add_group_columns <- function(table, fit, group_by) {
   }
   parts <- label_parts(columns)
   new <- setdiff(names(columns), names(table))
-  table[new] <- parts[match(table$group, parts$label), new]
+  # labels of other cells are no levels
+  table[new] <- droplevels(parts[match(table$group, parts$label), new, drop = FALSE])
   table
 }
 
@@ -86,17 +85,16 @@ summarise_factors <- function(object) {
   table
 }
 
-summarise_groups <- function(h, d, groups, stat, set) {
+summarise_groups <- function(uses, factors, groups, stat, set) {
   n <- as.vector(table(groups))
   values <- if (stat == "median") {
     vapply(seq_along(n), function(g) {
-      d * apply(h[, as.integer(groups) == g, drop = FALSE], 1, stats::median)
-    }, numeric(nrow(h)))
+      apply(uses[, as.integer(groups) == g, drop = FALSE], 1, stats::median)
+    }, numeric(nrow(uses)))
   } else {
-    sums <- d * t(rowsum(t(h), as.integer(groups)))
+    sums <- t(rowsum(t(uses), as.integer(groups)))
     if (stat == "sum") sums else sweep(sums, 2, n, "/")
   }
-  factors <- rownames(h)
   data.frame(
     factor = factor(rep(factors, times = length(n)), levels = factors),
     group = rep(levels(groups), each = length(factors)),

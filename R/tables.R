@@ -37,6 +37,16 @@ print_table <- function(x, digits, ...) {
   invisible(x)
 }
 
+# Losses of held-out entries: relative differences as decimals, which compare with each other and with a tolerance.
+print_losses <- function(x, digits, ...) {
+  table <- as.data.frame(x)
+  relative <- intersect(c("excess", "excess_se"), names(table))
+  table[relative] <- lapply(table[relative], function(x) {
+    ifelse(is.na(x) | x < 1e6, sprintf("%.*f", as.integer(digits + 1), x), sprintf("%.*g", as.integer(digits), x))
+  })
+  print(table, digits = digits, row.names = FALSE, ...)
+}
+
 #' @method print bcnmf_summary
 #' @export
 #' @noRd

@@ -35,9 +35,12 @@ group_palette <- c(
 background_grey <- "#B3B3B3"
 kind_colours <- c(shared = group_palette[1], "target-only" = group_palette[6])
 
+# Beyond these, hues a golden angle apart in circles of other lightness and chroma: all different, though no one can tell so many apart.
 group_colours <- function(n) {
-  if (n <= length(group_palette)) return(group_palette[seq_len(n)])
-  c(group_palette, grDevices::colorRampPalette(group_palette)(n - length(group_palette)))
+  more <- seq_len(max(0, 2 * (n - length(group_palette))))
+  circle <- more %% 6 + 1
+  more <- grDevices::hcl(137.508 * more, c(60, 35, 80, 45, 70, 25)[circle], c(50, 75, 62, 38, 82, 58)[circle])
+  setdiff(c(group_palette, more), background_grey)[seq_len(n)]
 }
 
 # Colours by label: the unlabelled background is grey.
@@ -108,6 +111,17 @@ first_of <- function(drawn, all, what) {
 }
 
 whole_breaks <- function(limits) unique(floor(pretty(limits)))
+
+# Numbers with as many digits as tell them apart, at their true distances.
+distinct_labels <- function(x) {
+  known <- x[!is.na(x)]
+  gap <- min(Inf, diff(sort(unique(known))))
+  for (digits in 7:15) {
+    shown <- as.numeric(format(known, digits = digits))
+    if (all(abs(shown - known) <= gap / 100)) break
+  }
+  format(x, digits = digits, big.mark = ",", scientific = FALSE, trim = TRUE)
+}
 
 percent_labels <- function(x) paste0(format(100 * x, trim = TRUE), "%")
 

@@ -11,6 +11,12 @@ cell_uses <- function(fit) {
   cbind(uses, unname(fit@d_background * fit@h_background))
 }
 
+# The same with 0 for what is noise.
+clear_uses <- function(fit) {
+  uses <- cell_uses(fit)
+  uses * (uses >= use_floor * apply(uses, 1, max))
+}
+
 # Uses as they are, or as shares of each cell's total; a cell that uses nothing has shares of 0.
 cell_values <- function(uses, value) normalise_uses(uses, if (value == "share") "L1" else "none")
 
@@ -23,20 +29,32 @@ cell_names <- function(fit) {
 
 cell_sets <- function(fit) rep(c("target", "background"), c(ncol(fit@h), ncol(fit@h_background)))
 
-# The row of a data frame for each of the target's, then the background's cells, by name (NA where there is none); NULL where data or
-# cells have no names of their own. Row names that R numbered are no names.
+# Where the names of `x`, a vector or a data frame, have each of `names` (NA where they do not); NULL where either has none that tell its
+# items apart. Row names that R numbered are no names.
+match_own_names <- function(names, x) {
+  own <- if (!is.data.frame(x)) names(x) else if (is.character(attr(x, "row.names"))) rownames(x)
+  if (is.null(own) || is.null(names) || anyDuplicated(own) || anyDuplicated(names)) return(NULL)
+  match(names, own)
+}
+
+# The item of a vector, or row of a data frame, for each of the target's, then the background's cells, by name.
 rows_by_name <- function(fit, data) {
-  names <- cell_names(fit)
-  if (!is.character(attr(data, "row.names")) || is.null(colnames(fit@h)) || anyDuplicated(names)) return(NULL)
-  match(names, rownames(data))
+  rows <- match_own_names(if (!is.null(colnames(fit@h))) cell_names(fit), data)
+  # numbers that stand for names are none
+  if (!is.null(rows) && is.null(colnames(fit@h_background))) rows[cell_sets(fit) == "background"] <- NA
+  rows
 }
 
 # Refuses rows by name of cells that are needed but not there.
 check_no_cell_lacks <- function(fit, rows, needed, arg, call) {
-  lacking <- cell_names(fit)[needed & is.na(rows)]
+  refuse_lacking(cell_names(fit)[needed & is.na(rows)], "row", "cells", arg, call)
+}
+
+# Refuses what has no `item` for some of the model's cells or features, those called `lacking`.
+refuse_lacking <- function(lacking, item, of, arg, call) {
   if (length(lacking) == 0) return(invisible())
   more <- if (length(lacking) > 3) ", ..." else ""
-  abort_bcnmf("{.arg {arg}} has no row for {length(lacking)} of the model's cells: {.val {utils::head(lacking, 3)}}{more}.",
+  abort_bcnmf("{.arg {arg}} has no {item} for {length(lacking)} of the model's {of}: {.val {utils::head(lacking, 3)}}{more}.",
     arg = arg, value = lacking, call = call
   )
 }

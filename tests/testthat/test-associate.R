@@ -93,6 +93,25 @@ test_that("groups are those of summary(), but cells without labels are left out"
   expect_equal(associate(fit, rep(1:2, 15), set = "background"), background)
 })
 
+test_that("labels and samples with the cells' names are matched by name", {
+  fit <- grouped_fit(l = 30)
+  cells <- c(sprintf("cell%d", 1:60), sprintf("control%d", 1:30))
+  order <- withr::with_seed(3, sample(90))
+  labels <- stats::setNames(rep_len(c("a", "b", "c"), 90), cells)
+  expected <- associate(fit, unname(labels))
+  expect_equal(associate(fit, labels[order]), expected)
+  expect_equal(associate(fit, c(other = "d", labels[order])), expected)
+  expect_equal(associate(fit, factor(labels[order], levels = c("a", "d", "b", "c"))), expected)
+  expect_equal(associate(fit, rev(labels[1:60])), associate(fit, unname(labels[1:60])))
+  expect_bcnmf_error(associate(fit, labels[-7]), "no label for 1 of the model's cells: \"cell7\"", arg = "groups")
+  skip_if_not_installed("limma")
+  samples <- stats::setNames(rep_len(1:7, 90), cells)
+  by_sample <- function(samples) associate(fit, labels, "pseudobulk", sample_by = samples)
+  expect_equal(by_sample(samples[order]), by_sample(unname(samples)))
+  expect_equal(by_sample(data.frame(s = samples, row.names = cells)[order, , drop = FALSE]), by_sample(unname(samples)))
+  expect_bcnmf_error(by_sample(samples[-(1:4)]), "no label for 4 .* \"cell1\", .*\\.\\.\\.", arg = "sample_by")
+})
+
 test_that("the first group is the first level; of sets labelled apart the background's own", {
   fit <- grouped_fit(l = 30)
   labels <- factor(rep(c("stim", "ctrl"), c(60, 30)), levels = c("stim", "ctrl"))

@@ -169,6 +169,25 @@ test_that("a fit starts from given loadings", {
   expect_same_model(as_seed, bcnmf(sim$target, k = 3, init = sim$w, maxit = 5))
 })
 
+test_that("given loadings are matched by the features' names", {
+  sim <- small_sim()
+  x <- sim$target
+  fit <- bcnmf(x, k = 3, init = sim$w, maxit = 5)
+  expect_same_model(bcnmf(x, k = 3, init = sim$w[60:1, ], maxit = 5), fit)
+  expect_same_model(bcnmf(x, k = 3, init = as.data.frame(sim$w[60:1, ]), maxit = 5), fit)
+  expect_same_model(bcnmf(x, k = 3, init = list(Matrix::Matrix(sim$w[60:1, ])), maxit = 5, mask = "NA"), fit)
+  other <- sim$w
+  rownames(other)[c(2, 60)] <- c("x", "y")
+  expect_bcnmf_error(bcnmf(x, k = 3, init = other), "`init` lacks 2 features of `target`: \"gene2\" and \"gene60\"", arg = "init")
+  repeated <- x
+  rownames(repeated)[2] <- "gene1"
+  expect_bcnmf_error(bcnmf(repeated, k = 3, init = `rownames<-`(sim$w, rev(rownames(repeated)))), "Repeated", arg = "init")
+  # without names, of either, and with the same ones, by position
+  expect_same_model(bcnmf(x, k = 3, init = unname(sim$w), maxit = 5), fit)
+  expect_identical(unname(bcnmf(unname(x), k = 3, init = sim$w, maxit = 5)$w), unname(fit$w))
+  expect_error(bcnmf(repeated, k = 3, init = `rownames<-`(sim$w, rownames(repeated)), maxit = 5), NA)
+})
+
 test_that("continuing equals one long run", {
   sim <- small_sim()
   for (args in list(list(beta = 0.3), list(k_target = 1), list(alpha = 0.1, L1 = 0.05, L2 = c(0.1, 0)))) {

@@ -65,6 +65,33 @@ test_that("printing says what was fitted and how it ended", {
   expect_false(any(grepl("AUC", show_factors(fake_fit(), 10, auc_limit = 10))))
 })
 
+test_that("printing counts one of a kind as one", {
+  header <- function(...) show_header(fake_fit(...))
+  expect_identical(header(m = 1, n = 1, l = 0, k = 1)[1], "<bcnmf> 1 feature x 1 cell")
+  expect_identical(header(n = 1, l = 1)[1], "<bcnmf> 20 features x 1 target + 1 background cell")
+  one <- fake_fit(k = 1, sweeps = 1)
+  expect_identical(show_header(one)[2:3], c("k = 1 factor, loss mse, alpha = 0.3 (beta = 0.15)", "converged after 1 sweep"))
+  one@misc$batch_size <- 10
+  expect_identical(show_ending(one), "converged after 1 pass in batches of 10")
+  one@misc$consensus <- 3
+  expect_identical(show_ending(one), "consensus of 3 fits, then 1 sweep")
+  one@misc$modality <- factor(rep(c("rna", "protein"), c(19, 1)), levels = c("rna", "protein"))
+  expect_match(show_missing(one), "rna (19 features), protein (1 feature)", fixed = TRUE, all = FALSE)
+})
+
+test_that("divergences are printed in one format", {
+  printed <- function(...) {
+    fit <- fake_fit()
+    fit@divergence[] <- c(...)
+    show_divergence(fit)
+  }
+  expect_identical(printed(399999.7, 331831.2, 1e5), "divergence: target 400000, background 331831, objective 100000")
+  expect_identical(printed(999999999, 3.14159, -0.0123456), "divergence: target 999999999, background 3.142, objective -0.01235")
+  expect_identical(printed(502.94, 87.3, 0), "divergence: target 502.9, background 87.30, objective 0.000")
+  expect_identical(printed(4e9, 331831.2, -1), "divergence: target 4.000e+09, background 3.318e+05, objective -1.000e+00")
+  expect_identical(printed(6.914e-6, 1, 1), "divergence: target 6.914e-06, background 1.000e+00, objective 1.000e+00")
+})
+
 test_that("refusals carry class, argument and value, and describe the value", {
   f <- function(x) check_number(x, min = 0, max = 1)
   error <- expect_bcnmf_error(f(2), "`x` must be one finite number between 0 and 1, not 2", arg = "x")

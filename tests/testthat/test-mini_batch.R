@@ -51,8 +51,17 @@ test_that("a model tells of its batches, goes on with them, and with full sweeps
   expect_true(ended$restarts$converged[1] && ended$restarts$iterations[1] < 1000)
 })
 
+test_that("full sweeps follow mini-batches that moved W after the pass", {
+  fit <- batches(k_target = 1, batch_size = 10, update = "pass", maxit = 2)
+  expect_identical(batches(init = fit, maxit = 1)$update, "pass")
+  full <- batches(init = fit, batch_size = NULL, maxit = 2)
+  expect_null(full@misc$batch_size)
+  expect_null(full@misc$update)
+})
+
 test_that("batches of any size, and bad ones", {
   for (size in c(1, 59, 1e6)) expect_true(all(is.finite(batches(k_target = 1, batch_size = size, maxit = 2)$w)))
   for (size in list(0, -1, 1.5, NA, "many", c(1, 2))) expect_bcnmf_error(batches(batch_size = size), "batch_size", arg = "batch_size")
   expect_bcnmf_error(batches(batch_size = 10, update = "cell"), "\"batch\"", arg = "update")
+  expect_bcnmf_error(batches(update = "pass"), "needs a `batch_size`", arg = "update")
 })

@@ -12,12 +12,15 @@ test_that("convergence", {
 })
 
 test_that("colours are distinct from 1 to 40 groups and beyond, and keep apart from the background", {
-  for (n in c(1, 2, 8, 9, 40, 60)) {
+  for (n in c(1, 2, 8, 9, 40, 41, 60, 300)) {
     colours <- group_colours(n)
     expect_length(colours, n)
+    expect_false(anyNA(colours))
     expect_false(background_grey %in% colours)
+    expect_identical(anyDuplicated(colours), 0L)
   }
-  expect_identical(anyDuplicated(group_colours(40)), 0L)
+  # the same ones however many follow
+  expect_identical(group_colours(300)[1:60], group_colours(60))
 })
 
 test_that("biplot of features", {
@@ -25,6 +28,38 @@ test_that("biplot of features", {
   expect_drawn("biplot features", biplot(fit))
   expect_drawn("biplot features grouped", biplot(fit, c("bcnmf1", "bcnmf3"), group_by = rep(c("a", "b", NA), 20)))
   expect_s3_class(biplot(fake_fit(names = FALSE)), "ggplot")
+})
+
+test_that("labels of divergences differ", {
+  y_labels <- function(plot) {
+    scale <- ggplot2::ggplot_build(plot)$layout$panel_params[[1]]$y
+    scale$get_labels()[!is.na(scale$get_breaks())]
+  }
+  one <- fake_fit(sweeps = 1, l = 0)
+  one@history[2, c("target", "objective")] <- 175107.014
+  expect_identical(y_labels(plot(one)), "175,107")
+  close <- fake_fit(sweeps = 5, l = 0)
+  close@history$target <- close@history$objective <- 175106.9 + 0.02 * 0:5
+  expect_gt(length(y_labels(plot(close))), 2)
+  expect_identical(anyDuplicated(y_labels(plot(close))), 0L)
+  expect_identical(distinct_labels(c(1e6, NA, 2e6)), c("1,000,000", "NA", "2,000,000"))
+  expect_identical(distinct_labels(72811.045 + c(0, 2.5, 5) / 1000), c("72,811.0450", "72,811.0475", "72,811.0500"))
+  expect_length(distinct_labels(numeric()), 0)
+})
+
+test_that("biplots match labels by name", {
+  fit <- fake_fit(m = 6, n = 6, l = 0)
+  groups <- c("a", "b", "b", "c", "a", "c")
+  of_features <- stats::setNames(groups, sprintf("gene%d", 1:6))
+  expect_equal(biplot(fit, group_by = rev(of_features))$data, biplot(fit, group_by = groups)$data)
+  expect_equal(biplot(fit, group_by = c(of_features, other = "d"))$data, biplot(fit, group_by = groups)$data)
+  expect_equal(biplot(fit, group_by = stats::setNames(groups, letters[1:6]))$data, biplot(fit, group_by = groups)$data)
+  expect_bcnmf_error(biplot(fit, group_by = of_features[-2]), "no label for 1 of the model's features: \"gene2\"", arg = "group_by")
+  of_cells <- stats::setNames(groups, sprintf("cell%d", 1:6))
+  expect_equal(biplot(fit, matrix = "h", group_by = rev(of_cells))$data, biplot(fit, matrix = "h", group_by = groups)$data)
+  expect_equal(
+    plot(fit, type = "use", group_by = rev(of_cells))$data, plot(fit, type = "use", group_by = groups)$data
+  )
 })
 
 test_that("biplot of cells", {

@@ -83,3 +83,18 @@ test_that("wrong comparisons are refused", {
   expect_bcnmf_error(select_loss(x, tolerance = -1), "tolerance", arg = "tolerance")
   expect_bcnmf_error(select_loss(x, mask = "zeros"), "cannot be compared", arg = "mask")
 })
+
+test_that("relative differences are printed as decimals", {
+  table <- data.frame(
+    distribution = c("poisson", "nb", "zinb", "mse"), loss = c(2.28, 1.79, 1.7905, 1e300), se = NA_real_,
+    excess = c(0.272234, 0, 0.000263, 5e299), excess_se = c(NA, 0, 0.00001512, 1), best = FALSE, selected = FALSE
+  )
+  lines <- utils::capture.output(printed <- print(structure(table, class = c("bcnmf_losses", "data.frame"))))
+  shown <- c("0.2722 +NA", " 0.0000 +0.0000", " 0.0003 +0.0000", "5e\\+299 +1.0000")
+  for (i in 1:4) expect_match(lines[i + 1], shown[i])
+  expect_identical(printed$excess, table$excess)
+  expect_output(print(structure(table, class = c("bcnmf_losses", "data.frame")), digits = 5), "0.000263 +0.000015")
+  expect_output(print(structure(table[1:2], class = c("bcnmf_losses", "data.frame"))), "zinb")
+  ranks <- cbind(k = 1:4, table[-1])
+  expect_output(print(structure(ranks, class = c("bcnmf_ranks", "data.frame"))), " 0.0003 +0.0000")
+})

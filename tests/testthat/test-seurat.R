@@ -69,7 +69,7 @@ test_that("background and target are levels, names or logical vectors", {
 test_that("cells that are neither are placed too, and missing labels are told", {
   object <- seurat_object()
   object$condition[c(1, 130)] <- NA
-  expect_message(fitted <- few(object), "2 cells without a \"condition\"")
+  expect_message(fitted <- few(object), "2 cells without a \"condition\" are not in the target")
   fit <- bcnmf_model(fitted)
   expect_identical(c(ncol(fit$h), ncol(fit$h_background)), c(79L, 49L))
   embedding <- SeuratObject::Embeddings(fitted, "bcnmf")
@@ -77,6 +77,12 @@ test_that("cells that are neither are placed too, and missing labels are told", 
   expect_false(anyNA(embedding))
   placed <- fit$d * predict(fit, two_conditions()$counts[rownames(fit$w), c(1, 130)])
   expect_equal(unname(embedding[c(1, 130), ]), unname(t(placed) / sqrt(colSums(placed^2))))
+})
+
+test_that("one cell without a label is told", {
+  object <- seurat_object()
+  object$condition[1] <- NA
+  expect_message(few(object), "1 cell without a \"condition\" is not in the target")
 })
 
 test_that("background cells are free to use target-only factors in the embedding, not in the model", {
@@ -154,6 +160,10 @@ test_that("columns of the cell data group by name, as they are now", {
   expect_identical(paste(both$condition, both$batch, sep = " / "), as.character(both$group))
   expect_identical(both[1:6], summary(fit, group_by = fitted[[]][c("condition", "batch")])[1:6])
   expect_s3_class(biplot(fit, c(1, 2), "h", group_by = "condition"), "ggplot")
+
+  # labels that bring the cells' names, those of a larger object too
+  expect_identical(summary(fit, group_by = rev(fitted$batch)), summary(fit, group_by = "batch"))
+  expect_identical(summary(fit, group_by = c(other = "b3", rev(fitted$condition))), summary(fit, group_by = unname(fitted$condition)))
 
   fitted$new <- rep_len(c("x", NA), 130)
   expect_identical(levels(summary(bcnmf_model(fitted), group_by = "new")$group), c("x", "NA"))

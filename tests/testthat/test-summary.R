@@ -63,6 +63,86 @@ test_that("factors keep their order of levels, empty ones are dropped, NA is a g
   expect_identical(as.character(summary(fit, rep(NA, 4), set = "target")$group), c("NA", "NA"))
 })
 
+test_that("labels with the cells' names are matched by name", {
+  fit <- simple()
+  labels <- c(cell1 = "b", cell2 = "b", cell3 = "a", cell4 = "a", control1 = "x", control2 = "y")
+  expected <- summary(fit, unname(labels))
+  mixed <- c(labels, other = "z")[c(5, 3, 7, 1, 6, 4, 2)]
+  expect_equal(summary(fit, mixed), expected)
+  expect_equal(summary(fit, factor(mixed)), expected)
+  expect_equal(summary(fit, data.frame(g = mixed, row.names = names(mixed))), expected)
+  two <- data.frame(g = unname(mixed), batch = rep(1:2, length.out = 7), row.names = names(mixed))
+  expect_equal(summary(fit, two), summary(fit, `rownames<-`(two[names(labels), ], NULL)))
+  expect_equal(summary(fit, list(target = rev(labels[1:4]), background = rev(labels[5:6]))), expected)
+  # of one set
+  expect_equal(summary(fit, rev(labels[1:4])), summary(fit, unname(labels[1:4])))
+  expect_equal(summary(fit, mixed, set = "target"), summary(fit, unname(labels[1:4]), set = "target"))
+  expect_equal(summary(fit, labels[6:5], set = "background"), summary(fit, c("x", "y"), set = "background"))
+  expect_equal(summary(fit, labels[6:5]), summary(fit, list(background = c("x", "y"))))
+})
+
+test_that("labels with the names of some of the cells are refused", {
+  fit <- simple()
+  labels <- c(cell4 = "a", cell2 = "b", cell1 = "b", other = "a")
+  expect_bcnmf_error(summary(fit, labels), "no label for 1 of the model's cells: \"cell3\"", arg = "group_by")
+  expect_bcnmf_error(summary(fit, data.frame(g = labels, row.names = names(labels))), "\"cell3\"", arg = "group_by")
+  expect_bcnmf_error(summary(fit, list(target = labels)), "\"cell3\"", arg = "group_by")
+  all <- c(cell1 = "a", cell2 = "a", cell3 = "b", cell4 = "b", control2 = "c", other = "c")
+  expect_bcnmf_error(summary(fit, all), "no label for 1 of the model's cells: \"control1\"", arg = "group_by")
+  expect_error(summary(fit, all, set = "target"), NA)
+  expect_bcnmf_error(summary(fit, all[1:4], set = "background"), "\"control1\" and \"control2\"", arg = "group_by")
+})
+
+test_that("labels without the cells' names are taken by position", {
+  fit <- simple()
+  labels <- c("b", "b", "a", "a")
+  expected <- summary(fit, labels)
+  expect_equal(summary(fit, stats::setNames(labels, letters[1:4])), expected)
+  # names that R gave, and names that tell no cells apart
+  expect_equal(summary(fit, data.frame(g = c("z", labels))[-1, , drop = FALSE]), expected)
+  expect_equal(summary(fit, stats::setNames(labels, c("cell4", "cell3", "cell3", "cell1"))), expected)
+  expect_equal(summary(fit, stats::setNames(labels, c("cell4", NA, "", ""))), expected)
+  # cells without names, of one set or of both; or with names that repeat
+  expect_equal(summary(simple(names = FALSE), stats::setNames(labels, 4:1)), summary(simple(names = FALSE), labels))
+  half <- fit
+  colnames(half@h_background) <- NULL
+  expect_equal(summary(half, stats::setNames(c(labels, "x", "y"), 6:1)), summary(half, c(labels, "x", "y")))
+  expect_equal(summary(half, stats::setNames(rev(labels), rev(colnames(half$h)))), summary(half, labels))
+  repeated <- fit
+  colnames(repeated@h) <- c("a", "a", "b", "b")
+  expect_equal(summary(repeated, stats::setNames(labels, c("b", "a", "c", "d"))), summary(repeated, labels))
+  colnames(repeated@h) <- c("control1", "control2", "a", "b")
+  expect_equal(summary(repeated, stats::setNames(labels, rev(colnames(repeated@h)))), summary(repeated, labels))
+})
+
+test_that("measured numbers are no labels", {
+  fit <- fake_fit(n = 300, l = 0)
+  measured <- withr::with_seed(1, stats::rnorm(300))
+  refused <- function(labels) {
+    expect_bcnmf_error(summary(fit, labels), "must be discrete.*different numbers.*cut\\(\\)", arg = "group_by")
+  }
+  refused(measured)
+  refused(replace(measured, 1:3, NA))
+  refused(replace(measured, 1:240, 0.5))
+  refused(data.frame(batch = "a", score = measured))
+  refused(list(target = measured))
+  refused(seq_len(300))
+  refused(round(measured * 1e6))
+  expect_bcnmf_error(summary(fake_fit(n = 12), measured[1:12]), "12 different numbers for 12 labels", arg = "group_by")
+  expect_bcnmf_error(associate(fit, measured), "300 different numbers", arg = "groups")
+  expect_bcnmf_error(biplot(fit, matrix = "h", group_by = measured), "discrete", arg = "group_by")
+  expect_bcnmf_error(biplot(fake_fit(m = 300), group_by = measured), "discrete", arg = "group_by")
+  expect_bcnmf_error(plot(fit, type = "use", group_by = measured), "discrete", arg = "group_by")
+  taken <- function(labels) expect_s3_class(summary(fit, labels), "bcnmf_summary")
+  taken(rep_len(c(0.5, 1.5, NA), 300))
+  taken(rep_len(1:150, 300))
+  taken(cut(measured, 3))
+  taken(factor(measured))
+  taken(as.character(measured))
+  taken(rep(NA_real_, 300))
+  expect_s3_class(summary(fake_fit(n = 3), c(0.1, 0.2, 0.3)), "bcnmf_summary")
+})
+
 test_that("one factor, one cell a group, one cell in all", {
   for (stat in c("mean", "sum", "median")) {
     one <- summary(fake_fit(k = 1), group_by = seq_len(12), stat = stat)
@@ -78,6 +158,24 @@ test_that("sums over groups are d", {
   fit <- fake_fit(n = 50, k = 4)
   table <- summary(fit, rep(letters[1:5], 10), stat = "sum", set = "target")
   expect_equal(as.vector(tapply(table$value, table$factor, sum)), unname(fit$d))
+})
+
+test_that("noise is no use", {
+  # two in a hundred target cells use factor 2, and no background cell
+  target <- rbind(rep(1:2, 50), c(1, 1, rep(4e-15, 98)))
+  background <- rbind(1:4, rep(4e-15, 4))
+  fit <- fit_of_uses(matrix(0.5, 2, 2), target, background)
+  groups <- rep(c("a", "b"), each = 50)
+  for (stat in c("median", "mean", "sum")) {
+    table <- summary(fit, groups, stat = stat)
+    expect_identical(table$value[table$factor == "bcnmf2" & table$group != "a"], c(0, 0), info = stat)
+  }
+  medians <- summary(fit, groups, stat = "median")
+  expect_identical(medians$value[medians$factor == "bcnmf2"], c(0, 0, 0))
+  expect_equal(medians$value[medians$factor == "bcnmf1"], c(1.5, 1.5, 2.5))
+  expect_identical(plot(medians)$data$share[4:6], c(0, 0, 0))
+  boxes <- plot(fit, type = "use", group_by = groups)$data
+  expect_identical(unlist(boxes[boxes$factor == "bcnmf2" & boxes$set == "background", c("q5", "q50", "q95")], use.names = FALSE), c(0, 0, 0))
 })
 
 test_that("mistakes are refused", {
