@@ -250,7 +250,9 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     mask <- inherited_mask(init, mask, !"mask" %in% given, call)
     if (!"size_factors" %in% given) size_factors <- inherited_size_factors(init)
   }
-  sets <- read_sets(object, background, call, mask = mask, weights = weights, size_factors = size_factors, loss = loss)
+  continued <- if (methods::is(init, "bcnmf")) init@w
+  sets <- read_sets(object, background, call, reference = continued, mask = mask, weights = weights, size_factors = size_factors, loss = loss)
+  if (!is.null(continued)) check_continued_cells(init, sets, call)
   loss <- sets$loss
   x <- sets$x
   y <- sets$y
@@ -316,6 +318,19 @@ inherited_settings <- function(fit, given, has_background, call) {
   }
   # the tolerance of mini-batches is another one
   take[setdiff(names(take), c(given, if (any(c("batch_size", "update") %in% given)) "tol", if ("steps" %in% given) "accelerate"))]
+}
+
+# Cells in another order would go on from the coefficients of others.
+check_continued_cells <- function(fit, sets, call) {
+  known <- list(target = colnames(fit@h), background = colnames(fit@h_background))
+  given <- list(target = colnames(sets$x), background = colnames(sets$y))
+  for (set in names(known)) {
+    if (!identical(known[[set]], given[[set]]) && setequal(known[[set]], given[[set]])) {
+      abort_bcnmf("{.arg init} is a model of the same {set} cells in another order: put the data's columns into that of {.code init$h}.",
+        arg = "init", value = given[[set]], call = call
+      )
+    }
+  }
 }
 
 # What was compared to choose its contrast, as long as it has that contrast, and its number of factors.

@@ -240,6 +240,17 @@ test_that("penalties do what they say, free of the data's unit", {
   }
 })
 
+test_that("a model is continued with its own features and cells", {
+  sim <- small_sim()
+  fit <- bcnmf(sim$target, sim$background, k = 3, k_target = 1, maxit = 5)
+  last <- rev(seq_len(nrow(sim$target)))
+  expect_bcnmf_error(bcnmf(sim$target[last, ], sim$background[last, ], init = fit), "same features as the model")
+  expect_bcnmf_error(bcnmf(sim$target[, 80:1], sim$background, init = fit), "same target cells in another order", arg = "init")
+  expect_bcnmf_error(bcnmf(sim$target, sim$background[, 50:1], init = fit), "same background cells in another order", arg = "init")
+  # without names nothing is known of their order
+  expect_s4_class(bcnmf(unname(sim$target), unname(sim$background), init = fit, maxit = 1), "bcnmf")
+})
+
 test_that("where L1 does nothing, that is said", {
   sim <- small_sim()
   said <- function(...) bcnmf(sim$target, ..., loss = "poisson", k = 3, maxit = 3, verbose = FALSE)

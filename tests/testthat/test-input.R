@@ -111,7 +111,7 @@ test_that("a model of other data is not continued", {
   fit <- bcnmf(x, y, k = 2, maxit = 3)
   expect_bcnmf_error(bcnmf(x[, 1:2], y, init = fit), "3 target cells, and 2 are needed")
   expect_bcnmf_error(bcnmf(x, init = fit), "2 background cells")
-  expect_bcnmf_error(bcnmf(x[1:3, ], y[1:3, ], init = fit), "4 features")
+  expect_bcnmf_error(bcnmf(x[1:3, ], y[1:3, ], init = fit), "The model has 4 rows")
   expect_bcnmf_error(bcnmf(x, y, k = 1, init = fit), "2 factors, and 1")
 })
 
