@@ -142,7 +142,7 @@ test_that("a time limit ends the call, and not only the choice", {
 test_that("weak programs of the target, which the background seems to use a little, stay the target's", {
   sim <- simulate_contrast(500, 1000, 500, share = 0.02, depth = 3000, seed = 5)
   found <- select_k_target(sim$target, sim$background, k = 8, loss = "poisson")
-  expect_identical(found$k_target[found$selected], 2)
+  expect_identical(found$k_target[found$selected], 2L)
 })
 
 test_that("two halves of one kind of cells have no factors of their own", {
