@@ -186,6 +186,7 @@ check_one_seed <- function(seed, call) {
 seed_names <- function(seed) format(seed, scientific = FALSE, trim = TRUE)
 
 check_start_w <- function(w, rows, k, call) {
+  check_valid(w, "init", call)
   if (methods::is(w, "Matrix") || is.data.frame(w)) w <- as.matrix(w)
   if (!is.matrix(w) || !is.numeric(w)) {
     refuse(w, start_kinds, "init", call)

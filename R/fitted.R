@@ -129,6 +129,7 @@ observed_part <- function(object, data, part, call = rlang::caller_env()) {
   if (length(dim(data)) != 2 || !(is.numeric(data) || is.logical(data) || methods::is(data, "Matrix"))) {
     refuse(data, "a matrix of numbers", "data", call)
   }
+  check_valid(data, "data", call)
   if (nrow(data) != nrow(object@w) || ncol(data) != ncol(h)) {
     abort_bcnmf(c(
       "{.arg data} must have the model's {nrow(object@w)} feature{?s} and {ncol(h)} {part$set} {cli::qty(ncol(h))}cell{?s}.",

@@ -85,12 +85,14 @@ check_mask_matrix <- function(mask, call) {
   if (is.data.frame(mask)) mask <- as.matrix(mask)
   ok <- methods::is(mask, "Matrix") || (is.matrix(mask) && (is.logical(mask) || is.numeric(mask)))
   if (!ok) refuse(mask, mask_texts, "mask", call)
+  check_valid(mask, "mask", call)
 }
 
 # A set whose entries are missing where `mask` says so. Values there are replaced by NA, in a copy, so that nothing can see them.
 mask_data <- function(x, mask, arg, call) {
   if (is.null(mask)) return(x)
   if (is_mask_kind(mask)) return(bcnmf_data(x, if (mask == "NA") "nan" else "zeros"))
+  check_valid(x, arg, call)
   places <- mask_places(mask, x, arg, call)
   sparse <- methods::is(x, "dgCMatrix")
   if (sparse) {

@@ -11,7 +11,7 @@ stack_modalities <- function(x, arg, call) {
   parts <- Map(function(part, name) {
     what <- sprintf("%s$%s", arg, name)
     if (is_modalities(part)) refuse(part, "a matrix", what, call)
-    check_dims(core_matrix(part, what, call), what, call)
+    check_valid(check_dims(core_matrix(part, what, call), what, call), what, call)
   }, x, names)
   check_same_cells(parts, arg, call)
   sizes <- vapply(parts, nrow, 0L)

@@ -48,12 +48,7 @@ test_that("features that differ are named", {
 
 test_that("corrupt sparse matrices are refused, not read", {
   good <- methods::as(x, "CsparseMatrix")
-  broken <- function(...) {
-    slots <- list(...)
-    bad <- good
-    for (name in names(slots)) attr(bad, name) <- slots[[name]]
-    bad
-  }
+  broken <- function(...) broken_matrix(good, ...)
   expect_bcnmf_error(bcnmf(broken(i = replace(good@i, 2, 99L)), k = 1), "slot i holds 99")
   expect_bcnmf_error(bcnmf(broken(i = replace(good@i, 2, -1L)), k = 1), "slot i holds -1")
   expect_bcnmf_error(bcnmf(broken(i = replace(good@i, 2, NA)), k = 1), "slot i")
@@ -64,7 +59,51 @@ test_that("corrupt sparse matrices are refused, not read", {
   expect_bcnmf_error(bcnmf(broken(x = good@x[-1]), k = 1), "slot x")
   expect_bcnmf_error(bcnmf(broken(x = as.character(good@x)), k = 1), "slot x")
   expect_bcnmf_error(bcnmf(broken(Dim = c(4L, 7L)), k = 1), "slot p has length")
-  expect_bcnmf_error(bcnmf(broken(Dim = c(-4L, 3L)), k = 1))
+  for (dim in list(c(-4L, 3L), c(4L, NA), integer(), c(4, 3))) expect_bcnmf_error(bcnmf(broken(Dim = dim), k = 1), "not a valid .*Dim", arg = "target")
+  expect_bcnmf_error(bcnmf(broken(Dimnames = list("a", NULL)), k = 1), "not a valid .*Dimnames", arg = "target")
+})
+
+test_that("matrices that R reads before the core are refused where they are corrupt", {
+  sim <- small_sim()
+  good <- sim$target
+  triplets <- methods::as(good, "TsparseMatrix")
+  by_row <- methods::as(good, "RsparseMatrix")
+  expect_bcnmf_error(bcnmf(broken_matrix(triplets, i = replace(triplets@i, 2, 100000000L)), k = 2), "not a valid <dgTMatrix>.*'i' slot", arg = "target")
+  expect_bcnmf_error(bcnmf(good, broken_matrix(by_row, j = replace(by_row@j, 2, 100000000L)), k = 2), "not a valid <dgRMatrix>.*'j' slot", arg = "background")
+  expect_bcnmf_error(bcnmf(broken_matrix(methods::as(good, "unpackedMatrix"), x = 1), k = 2), "not a valid <dgeMatrix>.*'x' slot", arg = "target")
+
+  fit <- bcnmf(good, sim$background, k = 3, k_target = 1, maxit = 5)
+  start <- methods::as(Matrix::Matrix(fit$w, sparse = TRUE), "generalMatrix")
+  bad <- function(x) {
+    list(
+      broken_matrix(x, i = replace(x@i, 2, 100000000L)), broken_matrix(x, p = rev(x@p)),
+      broken_matrix(x, p = replace(x@p, 2, 1000000000L)), broken_matrix(x, x = x@x[-1])
+    )
+  }
+  for (one in bad(good)) {
+    expect_bcnmf_error(residuals(fit, one), "not a valid", arg = "data")
+    expect_bcnmf_error(residuals(fit, one, cells = 1:2), "not a valid", arg = "data")
+    expect_bcnmf_error(impute(fit, one, mask = good > 5), "not a valid", arg = "data")
+    expect_bcnmf_error(impute(fit, one, mask = "zeros"), "not a valid", arg = "data")
+    expect_bcnmf_error(bcnmf(one, k = 2, mask = good > 5), "not a valid", arg = "target")
+    expect_bcnmf_error(bcnmf(good, k = 2, mask = one), "not a valid", arg = "mask")
+    expect_bcnmf_error(bcnmf(list(a = good, b = one), k = 2), "not a valid", arg = "target$b")
+  }
+  for (one in bad(start)) expect_bcnmf_error(bcnmf(good, k = 3, init = one), "not a valid", arg = "init")
+})
+
+test_that("corrupt layers of an object are refused", {
+  sim <- small_sim()
+  read <- function(...) {
+    layers <- list(...)
+    at <- split(seq_len(80), rep(seq_along(layers), each = 80 / length(layers)))
+    layers <- Map(function(x, columns) list(matrix = x, rows = 1:60, columns = columns), layers, at)
+    read_cells(new_source(colnames(sim$target), rownames(sim$target), layers), 1:60, 1:80, "object", NULL)
+  }
+  by_row <- methods::as(sim$target, "RsparseMatrix")
+  expect_bcnmf_error(read(broken_matrix(by_row, j = replace(by_row@j, 2, 100000000L))), "object.*not a valid")
+  half <- sim$target[, 1:40]
+  expect_bcnmf_error(read(broken_matrix(half, i = replace(half@i, 2, 100000000L)), as.matrix(half)), "object.*not a valid")
 })
 
 test_that("arguments out of range are refused with their name and value", {
