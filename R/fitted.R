@@ -136,7 +136,7 @@ observed_part <- function(object, data, part, call = rlang::caller_env()) {
       x = "It is {nrow(data)} x {ncol(data)}."
     ), arg = "data", value = dim(data), call = call)
   }
-  differ <- which(rownames(data) != rownames(object@w))
+  differ <- names_that_differ(rownames(data), rownames(object@w))
   if (length(differ) > 0) {
     at <- differ[1]
     given <- rownames(data)[at]

@@ -131,6 +131,9 @@ check_dims <- function(x, arg, call) {
   invisible(x)
 }
 
+# Where names differ; NA is a name like any other.
+names_that_differ <- function(ours, theirs) which(is.na(ours) != is.na(theirs) | (ours != theirs) %in% TRUE)
+
 # `reference` names what `background`, the argument `arg`, must agree with.
 check_same_features <- function(target, background, arg, call, reference = "target") {
   if (nrow(background) != nrow(target)) {
@@ -142,7 +145,7 @@ check_same_features <- function(target, background, arg, call, reference = "targ
   ours <- rownames(target)
   theirs <- rownames(background)
   if (is.null(ours) || is.null(theirs)) return(invisible(NULL))
-  differ <- which(ours != theirs)
+  differ <- names_that_differ(ours, theirs)
   if (length(differ) == 0) return(invisible(NULL))
   first <- utils::head(differ, 3)
   hint <- if (setequal(ours, theirs) && !anyDuplicated(ours)) {

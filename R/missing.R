@@ -136,7 +136,7 @@ mask_places <- function(mask, x, arg, call) {
   for (side in 1:2) {
     ours <- dimnames(x)[[side]]
     theirs <- dimnames(mask)[[side]]
-    at <- if (!is.null(ours) && !is.null(theirs)) which(ours != theirs)[1] else NA
+    at <- if (!is.null(ours) && !is.null(theirs)) names_that_differ(ours, theirs)[1] else NA
     if (!is.na(at)) {
       abort_bcnmf("{c('Row', 'Column')[side]} {at} of the {.arg mask} is {.val {theirs[at]}}, but that of {.arg {arg}} is {.val {ours[at]}}.",
         arg = "mask", value = theirs[at], call = call
@@ -216,7 +216,7 @@ check_weight <- function(weight, n, names, what, call) {
 
 # Numbers that have names must have those of the features or cells.
 check_item_names <- function(x, names, arg, call) {
-  at <- if (!is.null(names(x)) && !is.null(names)) which(names(x) != names)[1] else NA
+  at <- if (!is.null(names(x)) && !is.null(names)) names_that_differ(names(x), names)[1] else NA
   if (!is.na(at)) {
     abort_bcnmf("{.arg {arg}} has {.val {names(x)[at]}} in place {at}, but the data have {.val {names[at]}}.",
       arg = arg, value = names(x)[at], call = call

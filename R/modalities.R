@@ -42,7 +42,7 @@ check_same_cells <- function(parts, arg, call) {
         arg = what, value = ncol(part), call = call
       )
     }
-    at <- if (!is.null(colnames(first)) && !is.null(colnames(part))) which(colnames(first) != colnames(part))[1] else NA
+    at <- if (!is.null(colnames(first)) && !is.null(colnames(part))) names_that_differ(colnames(first), colnames(part))[1] else NA
     if (!is.na(at)) {
       abort_bcnmf("Modalities are of the same cells, in one order: column {at} of {.arg {what}} is {.val {colnames(part)[at]}}, and {.val {colnames(first)[at]}} in {.arg {arg}${names(parts)[1]}}.",
         arg = what, value = colnames(part)[at], call = call

@@ -46,6 +46,24 @@ test_that("features that differ are named", {
   expect_s4_class(bcnmf(x, unname(y), k = 1), "bcnmf")
 })
 
+test_that("a name that is NA is another name", {
+  nameless <- x
+  rownames(nameless)[3] <- NA
+  expect_bcnmf_error(bcnmf(nameless, y, k = 1), "1 row name differs, the first at row 3: NA in the target, \"c\" in `background`", arg = "background")
+  expect_bcnmf_error(bcnmf(x, nameless[, 1:2], k = 1), "\"c\" in the target, NA in `background`")
+  expect_s4_class(bcnmf(nameless, nameless[, 1:2], k = 1, alpha = 0), "bcnmf")
+  fit <- bcnmf(x, k = 1)
+  expect_bcnmf_error(predict(fit, nameless), "the first at row 3", arg = "newdata")
+  expect_bcnmf_error(residuals(fit, nameless), "Row 3 of `data` is NA", arg = "data")
+  expect_bcnmf_error(bcnmf(x, k = 1, mask = is.na(nameless)), "Row 3 of the `mask` is NA", arg = "mask")
+  named <- c(a = 1, b = 1, 1, d = 1)
+  names(named)[3] <- NA
+  expect_bcnmf_error(bcnmf(x, k = 1, weights = list(features = named)), "NA in place 3", arg = "weights$features")
+  cells <- x
+  colnames(cells) <- c("u", "v", "w")
+  expect_bcnmf_error(bcnmf(list(a = cells, b = `colnames<-`(cells, c("u", NA, "w"))), k = 1), "column 2 of `target\\$b` is NA", arg = "target$b")
+})
+
 test_that("corrupt sparse matrices are refused, not read", {
   good <- methods::as(x, "CsparseMatrix")
   broken <- function(...) broken_matrix(good, ...)
