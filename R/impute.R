@@ -28,6 +28,10 @@
 #' @export
 impute <- function(object, ...) UseMethod("impute")
 
+#' @method impute default
+#' @export
+impute.default <- function(object, ...) check_fit(object)
+
 #' @rdname impute
 #' @method impute bcnmf
 #' @export
