@@ -233,7 +233,8 @@ weigh_data <- function(x, features, cells) {
 # A model's weights for these data, as bcnmf() takes them: those of cells where they are the model's own.
 model_weights <- function(fit, target, background) {
   weights <- fit@misc$weights
-  cells <- function(set) ncol(if (is_modalities(set)) set[[1]] else set)
+  # an empty list is refused later, with the data
+  cells <- function(set) ncol(if (is_modalities(set) && length(set)) set[[1]] else set)
   own <- function(set, weights) if (!is.null(set) && identical(length(weights), cells(set))) weights
   found <- list(features = weights$features, cells = own(target, weights$cells), background = own(background, weights$background))
   found <- Filter(Negate(is.null), found)
