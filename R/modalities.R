@@ -1,12 +1,12 @@
 # Several modalities of the same cells, such as RNA and surface proteins: a list of matrices, stacked into one of all their features.
 
-is_modalities <- function(x) is.list(x) && !is.object(x)
+is_modalities <- function(x) is.list(x) && !is.object(x) && is.null(dim(x))
 
 # The one matrix, and the modality of each of its features.
 stack_modalities <- function(x, arg, call) {
   names <- rlang::names2(x)
   if (!length(x) || any(names == "") || anyDuplicated(names)) {
-    refuse(names, "a list of matrices with different names, one a modality", arg, call)
+    refuse(if (is.null(names(x))) x else names, "a list of matrices with different names, one a modality", arg, call)
   }
   parts <- Map(function(part, name) {
     what <- sprintf("%s$%s", arg, name)

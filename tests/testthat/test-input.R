@@ -25,8 +25,10 @@ test_that("things that are not matrices of numbers are refused", {
   expect_bcnmf_error(bcnmf("x", k = 1), "target.*must be a numeric matrix", arg = "target")
   expect_bcnmf_error(bcnmf(NULL, k = 1), "target", arg = "target")
   expect_bcnmf_error(bcnmf(1:10, k = 1), "target", arg = "target")
-  expect_bcnmf_error(bcnmf(list(x), k = 1), "target", arg = "target")
-  expect_bcnmf_error(bcnmf(array(1, c(2, 2, 2)), k = 1), "target", arg = "target")
+  expect_bcnmf_error(bcnmf(list(x), k = 1), "not a list of length 1", arg = "target")
+  expect_bcnmf_error(bcnmf(list(), k = 1), "not an empty list", arg = "target")
+  expect_bcnmf_error(bcnmf(matrix(list(1, 2, 3, 4), 2, 2), k = 1), "must hold numbers, but its type is <list>", arg = "target")
+  expect_bcnmf_error(bcnmf(array(1, 2:4), k = 1), "not an array of 2 x 3 x 4", arg = "target")
   expect_bcnmf_error(bcnmf(x, "y", k = 1), "background", arg = "background")
   expect_bcnmf_error(bcnmf(matrix("a", 2, 2), k = 1), "character", arg = "target")
   expect_bcnmf_error(bcnmf(x + 0i, k = 1), "complex", arg = "target")
@@ -149,6 +151,14 @@ test_that("arguments out of range are refused with their name and value", {
       expect_match(conditionMessage(condition), if (arg == "init") "init|starting" else arg, fixed = arg != "init")
     }
   }
+})
+
+test_that("counts beyond what R can count are refused", {
+  expect_bcnmf_error(bcnmf(x, y, k = 2, k_target = 2^31), "one whole number between 0 and 2147483647", arg = "k_target")
+  expect_bcnmf_error(select_rank(x, k = c(2, 3e9)), "whole numbers between 1 and 2147483647", arg = "k")
+  expect_bcnmf_error(select_rank(x, k = 1e300), "whole numbers between 1 and 2147483647, not 1e\\+300", arg = "k")
+  expect_bcnmf_error(select_rank(x, k = 0), "whole numbers of at least 1, not 0", arg = "k")
+  expect_bcnmf_error(select_k_target(x, y, k = 2, k_target = 2^31), "whole numbers between 0 and 2147483647", arg = "k_target")
 })
 
 test_that("arguments that contradict each other are refused", {
