@@ -190,6 +190,7 @@ seed_names <- function(seed) format(seed, scientific = FALSE, trim = TRUE)
 
 check_start_w <- function(w, target, k, call) {
   rows <- nrow(target)
+  check_valid(w, "init", call)
   if (methods::is(w, "Matrix") || is.data.frame(w)) w <- as.matrix(w)
   if (!is.matrix(w) || !is.numeric(w)) {
     refuse(w, start_kinds, "init", call)

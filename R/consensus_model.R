@@ -37,7 +37,7 @@ check_alike <- function(values, what, call) {
 check_feature_names <- function(names, call) {
   for (i in seq_along(names)) {
     if (is.null(names[[i]]) || is.null(names[[1]])) next
-    at <- which(names[[i]] != names[[1]])[1]
+    at <- names_that_differ(names[[i]], names[[1]])[1]
     if (is.na(at)) next
     abort_bcnmf(c(
       "All models must have the same features, in the same order.",

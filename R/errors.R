@@ -21,8 +21,10 @@ abort_bcnmf <- function(message, ..., class = NULL, arg = NULL, value = NULL,
 describe_value <- function(x) {
   if (is.null(x)) return("NULL")
   if (!is.null(dim(x))) {
-    return(sprintf("a %s of %s", class(x)[1], paste(dim(x), collapse = " x ")))
+    kind <- if (is.list(x) && !is.object(x)) "list" else class(x)[1]
+    return(sprintf("%s %s of %s", if (grepl("^[aeiouAEIOU]", kind)) "an" else "a", kind, paste(dim(x), collapse = " x ")))
   }
+  if (is.list(x) && !is.object(x)) return(if (length(x)) sprintf("a list of length %d", length(x)) else "an empty list")
   if (!is.atomic(x)) return(paste("an object of class", class(x)[1]))
   kind <- if (is.factor(x)) "factor" else if (is.numeric(x)) "numeric" else typeof(x)
   if (length(x) == 0) return(paste("an empty", kind, "vector"))
@@ -80,6 +82,12 @@ check_number <- function(x, min = -Inf, max = Inf, allow_infinite = FALSE, null_
   invisible(as.double(x))
 }
 
+# The largest integer is worth a word only where it was passed.
+told_max <- function(x, max) {
+  told <- max < .Machine$integer.max || (is.numeric(x) && any(x > max, na.rm = TRUE))
+  if (told) max else Inf
+}
+
 # One whole number; returned as integer. 2.7 and "5" are refused, not coerced.
 check_count <- function(x, min = 1, max = .Machine$integer.max, null_ok = FALSE,
                         arg = rlang::caller_arg(x), call = rlang::caller_env()) {
@@ -87,17 +95,15 @@ check_count <- function(x, min = 1, max = .Machine$integer.max, null_ok = FALSE,
   if (null_ok && is.null(x)) return(invisible(NULL))
   ok <- is_number(x) && is.finite(x) && x == round(x) && x >= min && x <= max
   if (!ok) {
-    # the largest integer is worth a word only where it was passed
-    told <- max < .Machine$integer.max || (is_number(x) && x > max)
-    refuse(x, range_text("one whole number", min, if (told) max else Inf), arg, call)
+    refuse(x, range_text("one whole number", min, told_max(x, max)), arg, call)
   }
   invisible(as.integer(x))
 }
 
 # Whole numbers, each once and in order.
-check_counts <- function(x, min, arg, call) {
-  ok <- is.numeric(x) && is.null(dim(x)) && length(x) > 0 && all(is.finite(x)) && all(x == round(x)) && all(x >= min)
-  if (!ok) refuse(x, sprintf("whole numbers of at least %d", min), arg, call)
+check_counts <- function(x, min, arg, call, max = .Machine$integer.max) {
+  ok <- is.numeric(x) && is.null(dim(x)) && length(x) > 0 && all(is.finite(x)) && all(x == round(x)) && all(x >= min & x <= max)
+  if (!ok) refuse(x, range_text("whole numbers", min, told_max(x, max)), arg, call)
   sort(unique(as.integer(x)))
 }
 

@@ -28,6 +28,10 @@
 #' @export
 evaluate <- function(object, ...) UseMethod("evaluate")
 
+#' @method evaluate default
+#' @export
+evaluate.default <- function(object, ...) check_fit(object)
+
 #' @rdname evaluate
 #' @method evaluate bcnmf
 #' @export
@@ -38,7 +42,7 @@ evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object
   own <- missing(loss) || identical(loss, model_losses(object))
   loss <- if (own) object@loss else check_choice(loss, known_losses, arg = "loss", call = call)
   threads <- resolve_threads(threads, call)
-  if (missing(target)) {
+  if (missing(target) || is.null(target)) {
     abort_bcnmf("{.arg target} is missing: a model does not keep the data it was fitted to.", arg = "target")
   }
   check_evaluated(object, loss, call)

@@ -129,13 +129,14 @@ observed_part <- function(object, data, part, call = rlang::caller_env()) {
   if (length(dim(data)) != 2 || !(is.numeric(data) || is.logical(data) || methods::is(data, "Matrix"))) {
     refuse(data, "a matrix of numbers", "data", call)
   }
+  check_valid(data, "data", call)
   if (nrow(data) != nrow(object@w) || ncol(data) != ncol(h)) {
     abort_bcnmf(c(
       "{.arg data} must have the model's {nrow(object@w)} feature{?s} and {ncol(h)} {part$set} {cli::qty(ncol(h))}cell{?s}.",
       x = "It is {nrow(data)} x {ncol(data)}."
     ), arg = "data", value = dim(data), call = call)
   }
-  differ <- which(rownames(data) != rownames(object@w))
+  differ <- names_that_differ(rownames(data), rownames(object@w))
   if (length(differ) > 0) {
     at <- differ[1]
     given <- rownames(data)[at]

@@ -28,6 +28,10 @@
 #' @export
 impute <- function(object, ...) UseMethod("impute")
 
+#' @method impute default
+#' @export
+impute.default <- function(object, ...) check_fit(object)
+
 #' @rdname impute
 #' @method impute bcnmf
 #' @export
@@ -57,6 +61,7 @@ impute.bcnmf <- function(object, data = NULL, set = c("target", "background"), m
     return(values_at(places, w, h, list(rownames(w), colnames(h))))
   }
   x <- data_parts(read_sets(data, NULL, call, arg = "data", reference = w, loss = loss_of_data(object, data))$x)$matrix
+  check_valid(x, "data", call)
   if (ncol(x) != ncol(h)) {
     abort_bcnmf("{.arg data} has {ncol(x)} cell{?s}, but the model was fitted to {ncol(h)} in the {set}.", arg = "data", value = ncol(x), call = call)
   }

@@ -30,8 +30,9 @@ core_matrix.data.frame <- function(x, arg, call) {
   core_matrix(as.matrix(x), arg, call)
 }
 
+# Its values are left to the core, which checks them in place.
 #' @export
-core_matrix.dgCMatrix <- function(x, arg, call) x
+core_matrix.dgCMatrix <- function(x, arg, call) check_shape(x, arg, call)
 
 #' @export
 core_matrix.Matrix <- function(x, arg, call) {
@@ -55,10 +56,29 @@ core_matrix.IterableMatrix <- function(x, arg, call) {
 }
 
 convert_matrix <- function(x, arg, call, convert) {
+  check_valid(x, arg, call)
   converted <- tryCatch(convert(x), error = function(e) {
     abort_bcnmf("{.arg {arg}}, a {.cls {class(x)}}, could not be read as a matrix of numbers: {conditionMessage(e)}", arg = arg, call = call)
   })
   core_matrix(converted, arg, call)
+}
+
+# Slots that contradict each other would have the Matrix package read and write beyond their ends. For what R is to compute with; the core looks itself.
+check_valid <- function(x, arg, call) {
+  if (isS4(x)) refuse_invalid(x, methods::validObject(x, test = TRUE, complete = TRUE), arg, call)
+  invisible(x)
+}
+
+# Dimensions and their names alone, whatever the number of values.
+check_shape <- function(x, arg, call) {
+  valid <- methods::getValidity(methods::getClassDef("Matrix", package = "Matrix"))(x)
+  refuse_invalid(x, valid, arg, call)
+  x
+}
+
+refuse_invalid <- function(x, valid, arg, call) {
+  if (isTRUE(valid)) return(invisible())
+  abort_bcnmf("{.arg {arg}} is not a valid {.cls {class(x)[1]}}: {valid}.", arg = arg, call = call)
 }
 
 # Target and background (NULL without one) as the core reads them, with masks, weights and size factors as the arguments of bcnmf() have them. `reference`: what they must agree with
@@ -102,7 +122,6 @@ read_sets <- function(target, background, call, arg = "target", reference = NULL
   list(x = x, y = y, masks = masks, weights = weights, size_factors = size_factors, modality = modality, loss = loss, mixture = mixture)
 }
 
-# A dgCMatrix with broken slots is left to the core, which looks at them before it reads any value.
 check_dims <- function(x, arg, call) {
   if (any(dim(x) == 0)) {
     abort_bcnmf("{.arg {arg}} is empty: it has {nrow(x)} row{?s} and {ncol(x)} column{?s}.",
@@ -111,6 +130,9 @@ check_dims <- function(x, arg, call) {
   }
   invisible(x)
 }
+
+# Where names differ; NA is a name like any other.
+names_that_differ <- function(ours, theirs) which(is.na(ours) != is.na(theirs) | (ours != theirs) %in% TRUE)
 
 # `reference` names what `background`, the argument `arg`, must agree with.
 check_same_features <- function(target, background, arg, call, reference = "target") {
@@ -123,7 +145,7 @@ check_same_features <- function(target, background, arg, call, reference = "targ
   ours <- rownames(target)
   theirs <- rownames(background)
   if (is.null(ours) || is.null(theirs)) return(invisible(NULL))
-  differ <- which(ours != theirs)
+  differ <- names_that_differ(ours, theirs)
   if (length(differ) == 0) return(invisible(NULL))
   first <- utils::head(differ, 3)
   hint <- if (setequal(ours, theirs) && !anyDuplicated(ours)) {

@@ -85,12 +85,14 @@ check_mask_matrix <- function(mask, call) {
   if (is.data.frame(mask)) mask <- as.matrix(mask)
   ok <- methods::is(mask, "Matrix") || (is.matrix(mask) && (is.logical(mask) || is.numeric(mask)))
   if (!ok) refuse(mask, mask_texts, "mask", call)
+  check_valid(mask, "mask", call)
 }
 
 # A set whose entries are missing where `mask` says so. Values there are replaced by NA, in a copy, so that nothing can see them.
 mask_data <- function(x, mask, arg, call) {
   if (is.null(mask)) return(x)
   if (is_mask_kind(mask)) return(bcnmf_data(x, if (mask == "NA") "nan" else "zeros"))
+  check_valid(x, arg, call)
   places <- mask_places(mask, x, arg, call)
   sparse <- methods::is(x, "dgCMatrix")
   if (sparse) {
@@ -134,7 +136,7 @@ mask_places <- function(mask, x, arg, call) {
   for (side in 1:2) {
     ours <- dimnames(x)[[side]]
     theirs <- dimnames(mask)[[side]]
-    at <- if (!is.null(ours) && !is.null(theirs)) which(ours != theirs)[1] else NA
+    at <- if (!is.null(ours) && !is.null(theirs)) names_that_differ(ours, theirs)[1] else NA
     if (!is.na(at)) {
       abort_bcnmf("{c('Row', 'Column')[side]} {at} of the {.arg mask} is {.val {theirs[at]}}, but that of {.arg {arg}} is {.val {ours[at]}}.",
         arg = "mask", value = theirs[at], call = call
@@ -214,7 +216,7 @@ check_weight <- function(weight, n, names, what, call) {
 
 # Numbers that have names must have those of the features or cells.
 check_item_names <- function(x, names, arg, call) {
-  at <- if (!is.null(names(x)) && !is.null(names)) which(names(x) != names)[1] else NA
+  at <- if (!is.null(names(x)) && !is.null(names)) names_that_differ(names(x), names)[1] else NA
   if (!is.na(at)) {
     abort_bcnmf("{.arg {arg}} has {.val {names(x)[at]}} in place {at}, but the data have {.val {names[at]}}.",
       arg = arg, value = names(x)[at], call = call
@@ -231,7 +233,8 @@ weigh_data <- function(x, features, cells) {
 # A model's weights for these data, as bcnmf() takes them: those of cells where they are the model's own.
 model_weights <- function(fit, target, background) {
   weights <- fit@misc$weights
-  cells <- function(set) ncol(if (is_modalities(set)) set[[1]] else set)
+  # an empty list is refused later, with the data
+  cells <- function(set) ncol(if (is_modalities(set) && length(set)) set[[1]] else set)
   own <- function(set, weights) if (!is.null(set) && identical(length(weights), cells(set))) weights
   found <- list(features = weights$features, cells = own(target, weights$cells), background = own(background, weights$background))
   found <- Filter(Negate(is.null), found)

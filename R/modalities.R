@@ -1,17 +1,17 @@
 # Several modalities of the same cells, such as RNA and surface proteins: a list of matrices, stacked into one of all their features.
 
-is_modalities <- function(x) is.list(x) && !is.object(x)
+is_modalities <- function(x) is.list(x) && !is.object(x) && is.null(dim(x))
 
 # The one matrix, and the modality of each of its features.
 stack_modalities <- function(x, arg, call) {
   names <- rlang::names2(x)
   if (!length(x) || any(names == "") || anyDuplicated(names)) {
-    refuse(names, "a list of matrices with different names, one a modality", arg, call)
+    refuse(if (is.null(names(x))) x else names, "a list of matrices with different names, one a modality", arg, call)
   }
   parts <- Map(function(part, name) {
     what <- sprintf("%s$%s", arg, name)
     if (is_modalities(part)) refuse(part, "a matrix", what, call)
-    check_dims(core_matrix(part, what, call), what, call)
+    check_valid(check_dims(core_matrix(part, what, call), what, call), what, call)
   }, x, names)
   check_same_cells(parts, arg, call)
   sizes <- vapply(parts, nrow, 0L)
@@ -42,7 +42,7 @@ check_same_cells <- function(parts, arg, call) {
         arg = what, value = ncol(part), call = call
       )
     }
-    at <- if (!is.null(colnames(first)) && !is.null(colnames(part))) which(colnames(first) != colnames(part))[1] else NA
+    at <- if (!is.null(colnames(first)) && !is.null(colnames(part))) names_that_differ(colnames(first), colnames(part))[1] else NA
     if (!is.na(at)) {
       abort_bcnmf("Modalities are of the same cells, in one order: column {at} of {.arg {what}} is {.val {colnames(part)[at]}}, and {.val {colnames(first)[at]}} in {.arg {arg}${names(parts)[1]}}.",
         arg = what, value = colnames(part)[at], call = call

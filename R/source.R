@@ -73,6 +73,7 @@ read_cells <- function(source, features, cells, arg, call) {
       p = slots$p, i = slots$i, x = slots$x, Dim = c(length(features), length(cells)), Dimnames = names
     ))
   }
+  for (part in matrices) check_valid(part, arg, call)
   x <- matrix(0, length(features), length(cells), dimnames = names)
   for (l in seq_along(used)) {
     at <- where[, "layer"] == l
@@ -88,6 +89,7 @@ cut_layer <- function(layer, features, columns, arg, call) {
   if (methods::is(layer$matrix, "dgCMatrix")) {
     return(list(matrix = layer$matrix, rows = layer$rows, columns = seq_len(ncol(layer$matrix))))
   }
+  check_valid(layer$matrix, arg, call)
   rows <- which(layer$rows %in% features)
   list(
     matrix = core_matrix(layer$matrix[rows, columns, drop = FALSE], arg, call),

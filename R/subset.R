@@ -60,7 +60,8 @@ factor_index <- function(fit, i, arg = rlang::caller_arg(i), call = rlang::calle
 #'   factors are dropped the divergence is unknown (`NA`), and `misc$subset` is `TRUE`.
 #' @export
 methods::setMethod("[", "bcnmf", function(x, i, j, ..., drop = TRUE) {
-  call <- rlang::caller_env()
+  # the caller of a method of a primitive may be no function: below eval() there is no call to show
+  call <- NULL
   if (!missing(j) || nargs() - (!missing(drop)) > 2) {
     abort_bcnmf(c(
       "A bcnmf model takes one index, the factors: {.code fit[i]}.",

@@ -25,3 +25,10 @@ best_cosine <- function(w, truth) {
   unit <- function(x) t(t(x) / sqrt(colSums(x^2)))
   apply(crossprod(unit(w), unit(truth)), 2, max)
 }
+
+# A sparse matrix with other slots, whether they fit or not.
+broken_matrix <- function(good, ...) {
+  slots <- list(...)
+  for (name in names(slots)) attr(good, name) <- slots[[name]]
+  good
+}

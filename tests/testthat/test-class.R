@@ -105,7 +105,7 @@ test_that("refusals carry class, argument and value, and describe the value", {
   expect_bcnmf_error(f(matrix(0, 1, 1)), "a matrix of 1 x 1")
   expect_bcnmf_error(f(Inf), "not Inf")
   expect_bcnmf_error(f(NaN), "not NaN")
-  expect_bcnmf_error(f(list(1)), "class list")
+  expect_bcnmf_error(f(list(1)), "a list of length 1")
   expect_bcnmf_error(f(function() 1), "class function")
   expect_bcnmf_error(f(factor("1")), "not \"1\"")
 
@@ -132,7 +132,7 @@ test_that("refusals carry class, argument and value, and describe the value", {
   )
   expect_bcnmf_error(check_choice(NA_character_, "mse"), "not NA")
 
-  expect_bcnmf_error(contrast(list()), "a model made by bcnmf\\(\\), not an object of class list", arg = "fit")
+  expect_bcnmf_error(contrast(list()), "a model made by bcnmf\\(\\), not an empty list", arg = "fit")
   expect_bcnmf_error(summary(fake_fit(), groupby = 1), "Unknown argument `groupby`")
   expect_bcnmf_error(plot(fake_fit(), "convergence", NULL, NULL, 3), "Unknown argument `3`")
 })

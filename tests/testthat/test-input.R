@@ -25,8 +25,10 @@ test_that("things that are not matrices of numbers are refused", {
   expect_bcnmf_error(bcnmf("x", k = 1), "target.*must be a numeric matrix", arg = "target")
   expect_bcnmf_error(bcnmf(NULL, k = 1), "target", arg = "target")
   expect_bcnmf_error(bcnmf(1:10, k = 1), "target", arg = "target")
-  expect_bcnmf_error(bcnmf(list(x), k = 1), "target", arg = "target")
-  expect_bcnmf_error(bcnmf(array(1, c(2, 2, 2)), k = 1), "target", arg = "target")
+  expect_bcnmf_error(bcnmf(list(x), k = 1), "not a list of length 1", arg = "target")
+  expect_bcnmf_error(bcnmf(list(), k = 1), "not an empty list", arg = "target")
+  expect_bcnmf_error(bcnmf(matrix(list(1, 2, 3, 4), 2, 2), k = 1), "must hold numbers, but its type is <list>", arg = "target")
+  expect_bcnmf_error(bcnmf(array(1, 2:4), k = 1), "not an array of 2 x 3 x 4", arg = "target")
   expect_bcnmf_error(bcnmf(x, "y", k = 1), "background", arg = "background")
   expect_bcnmf_error(bcnmf(matrix("a", 2, 2), k = 1), "character", arg = "target")
   expect_bcnmf_error(bcnmf(x + 0i, k = 1), "complex", arg = "target")
@@ -46,14 +48,27 @@ test_that("features that differ are named", {
   expect_s4_class(bcnmf(x, unname(y), k = 1), "bcnmf")
 })
 
+test_that("a name that is NA is another name", {
+  nameless <- x
+  rownames(nameless)[3] <- NA
+  expect_bcnmf_error(bcnmf(nameless, y, k = 1), "1 row name differs, the first at row 3: NA in the target, \"c\" in `background`", arg = "background")
+  expect_bcnmf_error(bcnmf(x, nameless[, 1:2], k = 1), "\"c\" in the target, NA in `background`")
+  expect_s4_class(bcnmf(nameless, nameless[, 1:2], k = 1, alpha = 0), "bcnmf")
+  fit <- bcnmf(x, k = 1)
+  expect_bcnmf_error(predict(fit, nameless), "the first at row 3", arg = "newdata")
+  expect_bcnmf_error(residuals(fit, nameless), "Row 3 of `data` is NA", arg = "data")
+  expect_bcnmf_error(bcnmf(x, k = 1, mask = is.na(nameless)), "Row 3 of the `mask` is NA", arg = "mask")
+  named <- c(a = 1, b = 1, 1, d = 1)
+  names(named)[3] <- NA
+  expect_bcnmf_error(bcnmf(x, k = 1, weights = list(features = named)), "NA in place 3", arg = "weights$features")
+  cells <- x
+  colnames(cells) <- c("u", "v", "w")
+  expect_bcnmf_error(bcnmf(list(a = cells, b = `colnames<-`(cells, c("u", NA, "w"))), k = 1), "column 2 of `target\\$b` is NA", arg = "target$b")
+})
+
 test_that("corrupt sparse matrices are refused, not read", {
   good <- methods::as(x, "CsparseMatrix")
-  broken <- function(...) {
-    slots <- list(...)
-    bad <- good
-    for (name in names(slots)) attr(bad, name) <- slots[[name]]
-    bad
-  }
+  broken <- function(...) broken_matrix(good, ...)
   expect_bcnmf_error(bcnmf(broken(i = replace(good@i, 2, 99L)), k = 1), "slot i holds 99")
   expect_bcnmf_error(bcnmf(broken(i = replace(good@i, 2, -1L)), k = 1), "slot i holds -1")
   expect_bcnmf_error(bcnmf(broken(i = replace(good@i, 2, NA)), k = 1), "slot i")
@@ -64,7 +79,51 @@ test_that("corrupt sparse matrices are refused, not read", {
   expect_bcnmf_error(bcnmf(broken(x = good@x[-1]), k = 1), "slot x")
   expect_bcnmf_error(bcnmf(broken(x = as.character(good@x)), k = 1), "slot x")
   expect_bcnmf_error(bcnmf(broken(Dim = c(4L, 7L)), k = 1), "slot p has length")
-  expect_bcnmf_error(bcnmf(broken(Dim = c(-4L, 3L)), k = 1))
+  for (dim in list(c(-4L, 3L), c(4L, NA), integer(), c(4, 3))) expect_bcnmf_error(bcnmf(broken(Dim = dim), k = 1), "not a valid .*Dim", arg = "target")
+  expect_bcnmf_error(bcnmf(broken(Dimnames = list("a", NULL)), k = 1), "not a valid .*Dimnames", arg = "target")
+})
+
+test_that("matrices that R reads before the core are refused where they are corrupt", {
+  sim <- small_sim()
+  good <- sim$target
+  triplets <- methods::as(good, "TsparseMatrix")
+  by_row <- methods::as(good, "RsparseMatrix")
+  expect_bcnmf_error(bcnmf(broken_matrix(triplets, i = replace(triplets@i, 2, 100000000L)), k = 2), "not a valid <dgTMatrix>.*'i' slot", arg = "target")
+  expect_bcnmf_error(bcnmf(good, broken_matrix(by_row, j = replace(by_row@j, 2, 100000000L)), k = 2), "not a valid <dgRMatrix>.*'j' slot", arg = "background")
+  expect_bcnmf_error(bcnmf(broken_matrix(methods::as(good, "unpackedMatrix"), x = 1), k = 2), "not a valid <dgeMatrix>.*'x' slot", arg = "target")
+
+  fit <- bcnmf(good, sim$background, k = 3, k_target = 1, maxit = 5)
+  start <- methods::as(Matrix::Matrix(fit$w, sparse = TRUE), "generalMatrix")
+  bad <- function(x) {
+    list(
+      broken_matrix(x, i = replace(x@i, 2, 100000000L)), broken_matrix(x, p = rev(x@p)),
+      broken_matrix(x, p = replace(x@p, 2, 1000000000L)), broken_matrix(x, x = x@x[-1])
+    )
+  }
+  for (one in bad(good)) {
+    expect_bcnmf_error(residuals(fit, one), "not a valid", arg = "data")
+    expect_bcnmf_error(residuals(fit, one, cells = 1:2), "not a valid", arg = "data")
+    expect_bcnmf_error(impute(fit, one, mask = good > 5), "not a valid", arg = "data")
+    expect_bcnmf_error(impute(fit, one, mask = "zeros"), "not a valid", arg = "data")
+    expect_bcnmf_error(bcnmf(one, k = 2, mask = good > 5), "not a valid", arg = "target")
+    expect_bcnmf_error(bcnmf(good, k = 2, mask = one), "not a valid", arg = "mask")
+    expect_bcnmf_error(bcnmf(list(a = good, b = one), k = 2), "not a valid", arg = "target$b")
+  }
+  for (one in bad(start)) expect_bcnmf_error(bcnmf(good, k = 3, init = one), "not a valid", arg = "init")
+})
+
+test_that("corrupt layers of an object are refused", {
+  sim <- small_sim()
+  read <- function(...) {
+    layers <- list(...)
+    at <- split(seq_len(80), rep(seq_along(layers), each = 80 / length(layers)))
+    layers <- Map(function(x, columns) list(matrix = x, rows = 1:60, columns = columns), layers, at)
+    read_cells(new_source(colnames(sim$target), rownames(sim$target), layers), 1:60, 1:80, "object", NULL)
+  }
+  by_row <- methods::as(sim$target, "RsparseMatrix")
+  expect_bcnmf_error(read(broken_matrix(by_row, j = replace(by_row@j, 2, 100000000L))), "object.*not a valid")
+  half <- sim$target[, 1:40]
+  expect_bcnmf_error(read(broken_matrix(half, i = replace(half@i, 2, 100000000L)), as.matrix(half)), "object.*not a valid")
 })
 
 test_that("arguments out of range are refused with their name and value", {
@@ -92,6 +151,14 @@ test_that("arguments out of range are refused with their name and value", {
       expect_match(conditionMessage(condition), if (arg == "init") "init|starting" else arg, fixed = arg != "init")
     }
   }
+})
+
+test_that("counts beyond what R can count are refused", {
+  expect_bcnmf_error(bcnmf(x, y, k = 2, k_target = 2^31), "one whole number between 0 and 2147483647", arg = "k_target")
+  expect_bcnmf_error(select_rank(x, k = c(2, 3e9)), "whole numbers between 1 and 2147483647", arg = "k")
+  expect_bcnmf_error(select_rank(x, k = 1e300), "whole numbers between 1 and 2147483647, not 1e\\+300", arg = "k")
+  expect_bcnmf_error(select_rank(x, k = 0), "whole numbers of at least 1, not 0", arg = "k")
+  expect_bcnmf_error(select_k_target(x, y, k = 2, k_target = 2^31), "whole numbers between 0 and 2147483647", arg = "k_target")
 })
 
 test_that("arguments that contradict each other are refused", {

@@ -87,6 +87,7 @@ test_that("programs are found and missing entries filled in, better than by mean
   expect_error(impute(zeros), "does not keep where they are zero", class = "bcnmf_error")
   expect_true(all(impute(zeros, sim$x)[sim$x > 0] == sim$x[sim$x > 0]))
   expect_error(impute(bcnmf(sim$x, k = 2, maxit = 5)), "without a `mask`", class = "bcnmf_error")
+  expect_bcnmf_error(impute(1, sim$x), "`object` must be a model made by bcnmf\\(\\), not 1", arg = "object")
 })
 
 test_that("verbs know what was missing", {

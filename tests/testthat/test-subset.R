@@ -49,6 +49,16 @@ test_that("[ refuses what selects nothing, twice or elsewhere", {
   expect_bcnmf_error(fit[, 1], "one index")
 })
 
+test_that("[ refuses in the same words wherever it is called", {
+  fit <- fake_fit()
+  expect_bcnmf_error(eval(quote(fit[9])), "`i` asks for 9", arg = "i")
+  expect_bcnmf_error(eval(quote(fit[1, 2])), "one index", arg = "j")
+  expect_bcnmf_error(do.call("[", list(fit, 9)), "`i` asks for 9")
+  expect_bcnmf_error(lapply(9, function(i) fit[i]), "`i` asks for 9")
+  file <- withr::local_tempfile(lines = "fit[9]", fileext = ".R")
+  expect_bcnmf_error(source(file, local = TRUE), "`i` asks for 9")
+})
+
 test_that("sort orders by scale and by contrast", {
   fit <- fake_fit(k = 5)
   expect_identical(sort(fit[5:1])$w, fit$w)
