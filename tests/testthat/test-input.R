@@ -111,7 +111,7 @@ test_that("matrices that R reads before the core are refused where they are corr
       broken_matrix(x, p = replace(x@p, 2, 1000000000L)), broken_matrix(x, x = x@x[-1])
     )
   }
-  for (one in bad(good)) {
+  for (one in c(bad(good), broken_matrix(good, Dim = integer()))) {
     expect_bcnmf_error(residuals(fit, one), "not a valid", arg = "data")
     expect_bcnmf_error(residuals(fit, one, cells = 1:2), "not a valid", arg = "data")
     expect_bcnmf_error(impute(fit, one, mask = good > 5), "not a valid", arg = "data")
