@@ -126,10 +126,10 @@ observed_part <- function(object, data, part, call = rlang::caller_env()) {
   h <- if (part$set == "target") object@h else object@h_background
   if (is_modalities(data)) data <- stack_modalities(order_modalities(data, object@misc$mixture), "data", call)$matrix
   if (is.data.frame(data)) data <- as.matrix(data)
+  if (methods::is(data, "Matrix")) check_valid(data, "data", call)
   if (length(dim(data)) != 2 || !(is.numeric(data) || is.logical(data) || methods::is(data, "Matrix"))) {
     refuse(data, "a matrix of numbers", "data", call)
   }
-  check_valid(data, "data", call)
   if (nrow(data) != nrow(object@w) || ncol(data) != ncol(h)) {
     abort_bcnmf(c(
       "{.arg data} must have the model's {nrow(object@w)} feature{?s} and {ncol(h)} {part$set} {cli::qty(ncol(h))}cell{?s}.",

@@ -8,9 +8,15 @@ test_that("bad data are refused with the place and the value", {
     x[3, 2] <- value
     x
   }
-  expect_bcnmf_error(bcnmf(with_value(NA), k = 1), "target must not hold missing.*row 3, column 2")
-  expect_bcnmf_error(bcnmf(with_value(NaN), k = 1), "missing")
-  expect_bcnmf_error(bcnmf(with_value(Inf), k = 1), "infinite.*row 3, column 2")
+  expect_bcnmf_error(bcnmf(with_value(NA), k = 1), "target must not hold missing.*row 3, column 2 \\(NA\\)")
+  expect_bcnmf_error(bcnmf(with_value(NaN), k = 1), "missing.*\\(NaN\\)")
+  whole <- with_value(NA)
+  storage.mode(whole) <- "integer"
+  expect_bcnmf_error(bcnmf(whole, k = 1), "\\(NA\\)")
+  expect_bcnmf_error(bcnmf(whole > 0, k = 1), "\\(NA\\)")
+  expect_bcnmf_error(bcnmf(with_value(Inf), k = 1), "infinite.*row 3, column 2 \\(Inf\\)")
+  expect_bcnmf_error(bcnmf(with_value(-Inf), k = 1), "\\(-Inf\\)")
+  expect_bcnmf_error(bcnmf(with_value(-1e300), k = 1), "\\(-1e300\\)")
   expect_bcnmf_error(bcnmf(with_value(-1), k = 1), "negative.*1 was found.*row 3, column 2 \\(-1\\)")
   expect_bcnmf_error(bcnmf(x, with_value(-1)[, 1:2], k = 1), "background must not hold negative")
   expect_bcnmf_error(bcnmf(with_value(1e200), k = 1), "rescale")
@@ -71,8 +77,13 @@ test_that("corrupt sparse matrices are refused, not read", {
   broken <- function(...) broken_matrix(good, ...)
   expect_bcnmf_error(bcnmf(broken(i = replace(good@i, 2, 99L)), k = 1), "slot i holds 99")
   expect_bcnmf_error(bcnmf(broken(i = replace(good@i, 2, -1L)), k = 1), "slot i holds -1")
-  expect_bcnmf_error(bcnmf(broken(i = replace(good@i, 2, NA)), k = 1), "slot i")
-  expect_bcnmf_error(bcnmf(broken(i = rev(good@i)), k = 1), "not a valid sparse matrix")
+  expect_bcnmf_error(bcnmf(broken(i = replace(good@i, 2, NA)), k = 1), "slot i holds NA")
+  expect_bcnmf_error(bcnmf(broken(i = rev(good@i)), k = 1), "not a valid sparse matrix: column 1 holds row 3 after row 4")
+  twice <- broken(i = replace(good@i, 2, good@i[1]))
+  expect_bcnmf_error(bcnmf(twice, k = 1), "column 1 holds row 1 twice; Matrix::sparseMatrix\\(")
+  mended <- Matrix::sparseMatrix(i = twice@i, p = twice@p, x = twice@x, dims = dim(twice), index1 = FALSE)
+  expect_true(methods::validObject(mended))
+  expect_identical(mended[1, 1], sum(good[1:2, 1]))
   expect_bcnmf_error(bcnmf(broken(p = rev(good@p)), k = 1), "slot p")
   expect_bcnmf_error(bcnmf(broken(p = replace(good@p, 2, 1000L)), k = 1), "slot p")
   expect_bcnmf_error(bcnmf(broken(p = good@p[-1]), k = 1), "slot p has length")
@@ -100,7 +111,7 @@ test_that("matrices that R reads before the core are refused where they are corr
       broken_matrix(x, p = replace(x@p, 2, 1000000000L)), broken_matrix(x, x = x@x[-1])
     )
   }
-  for (one in bad(good)) {
+  for (one in c(bad(good), broken_matrix(good, Dim = integer()))) {
     expect_bcnmf_error(residuals(fit, one), "not a valid", arg = "data")
     expect_bcnmf_error(residuals(fit, one, cells = 1:2), "not a valid", arg = "data")
     expect_bcnmf_error(impute(fit, one, mask = good > 5), "not a valid", arg = "data")

@@ -136,7 +136,7 @@ test_that("bad masks are refused", {
   refused("missing values? that `mask` does not cover", x, mask = sim$hx & col(x) > 1)
   refused("has a background, but", x, mask = list(target = "NA", background = "NA"))
   refused("cannot be missing and those of the other not", sim$x, sim$y, mask = list(target = "zeros"))
-  refused("no positive value", sim$x, mask = sim$x > -1)
+  refused("target has no positive value among the entries that the mask leaves", sim$x, mask = sim$x > -1)
   named <- sim$hx
   dimnames(named) <- dimnames(x)
   rownames(named)[5] <- "other"
@@ -210,6 +210,9 @@ test_that("size factors make coefficients of deep and shallow cells comparable",
   expect_false(isTRUE(all.equal(penalised$w, of_depth$w)))
   refused <- function(words, ...) expect_error(bcnmf(sim$x, ..., k = 2, k_target = 0, alpha = 0), words, class = "bcnmf_error")
   refused("given for both sets", sim$y, size_factors = depth)
+  for (extreme in c(5e-324, 1e308)) {
+    expect_bcnmf_error(bcnmf(sim$x, k = 2, size_factors = replace(depth, 2, extreme)), "a size factor is [0-9]e-?3[0-9]+, but it must be between 1e-50 and 1e50")
+  }
   expect_error(bcnmf(sim$x, k = 2, size_factors = -depth), "positive numbers", class = "bcnmf_error")
   expect_error(bcnmf(sim$x, k = 2, size_factors = "depth"), "positive numbers", class = "bcnmf_error")
   expect_error(bcnmf(sim$x, k = 2, size_factors = list(background = depth)), "but the data have none", class = "bcnmf_error")

@@ -16,8 +16,9 @@ pub enum Error {
     },
     /// Values that no loss can take.
     #[error(
-        "{what} must not hold {kind} values, but {count} {} found, the first at row {row}, column {column} ({value}){}",
+        "{what} must not hold {kind} values, but {count} {} found, the first at row {row}, column {column} ({}){}",
         if *count == 1 { "was" } else { "were" },
+        number(*value),
         if value.is_nan() { "; mask = \"NA\" leaves missing values out of all sums" } else { "" }
     )]
     BadValue {
@@ -48,10 +49,15 @@ pub enum Error {
     )]
     TooManyValues,
     /// Nothing to factorise.
-    #[error("{what} has no positive value")]
+    #[error(
+        "{what} has no positive value{}",
+        if *missing { " among the entries that the mask leaves" } else { "" }
+    )]
     AllZero {
         /// Which matrix.
         what: &'static str,
+        /// Whether it lacks entries.
+        missing: bool,
     },
     /// Magnitudes whose squares leave double precision.
     #[error(
@@ -152,6 +158,26 @@ pub(crate) fn check_memory(what: &'static str, bytes: f64) -> crate::Result<()> 
         .map_err(|_| Error::Memory { what, needed })
 }
 
+/// A number as R would show it: in scientific notation where it would be all zeros, and the NaN that is R's `NA` as such.
+pub(crate) fn number(value: f64) -> String {
+    // R keeps 1954 in the lower half of the bits.
+    const NA: u32 = 1954;
+    if value.is_nan() {
+        let kind = if value.to_bits() as u32 == NA {
+            "NA"
+        } else {
+            "NaN"
+        };
+        kind.into()
+    } else if value.is_infinite() {
+        if value > 0.0 { "Inf" } else { "-Inf" }.into()
+    } else if value == 0.0 || (1e-5..1e15).contains(&value.abs()) {
+        value.to_string()
+    } else {
+        format!("{value:e}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +189,25 @@ mod tests {
         for bytes in [1e17, 1e30] {
             let error = check_memory("a model", bytes).expect_err("no machine has that");
             assert!(error.to_string().contains("no memory for a model"));
+        }
+    }
+
+    #[test]
+    fn numbers_are_short_and_in_words_of_r() {
+        for (value, shown) in [
+            (0.0, "0"),
+            (-1.0, "-1"),
+            (0.25, "0.25"),
+            (123456.0, "123456"),
+            (5e-324, "5e-324"),
+            (-1e300, "-1e300"),
+            (f64::INFINITY, "Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+            (f64::NAN, "NaN"),
+            (f64::from_bits(0x7FF0_0000_0000_07A2), "NA"),
+            (f64::from_bits(0x7FF8_0000_0000_07A2), "NA"),
+        ] {
+            assert_eq!(number(value), shown);
         }
     }
 }

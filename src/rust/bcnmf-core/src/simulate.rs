@@ -1,6 +1,6 @@
 //! Target and background counts with planted programs.
 
-use crate::error::check_memory;
+use crate::error::{check_memory, number};
 use crate::{Error, Result};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -204,7 +204,7 @@ impl Simulation {
 fn out(name: &'static str, value: f64, range: &str) -> Error {
     Error::Parameter {
         name,
-        value: value.to_string(),
+        value: number(value),
         range: range.into(),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Problem;
 use super::problem::check_family;
+use crate::error::number;
 use crate::loss::LossKind;
 use crate::matrix::HoldOut;
 use crate::{Error, Result};
@@ -349,9 +350,10 @@ pub(crate) fn within(
     if ok {
         Ok(())
     } else {
+        let plain = value.to_string();
         Err(Error::Parameter {
             name,
-            value: value.to_string(),
+            value: plain.parse().map_or(plain, number),
             range: range(),
         })
     }

@@ -284,7 +284,8 @@ fn positive<'a>(
 ) -> Result<(Matrix<'a>, Summary)> {
     let summary = matrix.check(what, weights)?;
     if summary.weighted[0] <= 0.0 {
-        return Err(Error::AllZero { what });
+        let missing = summary.missing > 0;
+        return Err(Error::AllZero { what, missing });
     }
     let matrix = if summary.missing == 0 {
         matrix.with_missing(Missing::None)
@@ -346,12 +347,17 @@ pub(super) fn check_size_factors(factors: &[f64], cells: usize) -> Result<()> {
     if factors.is_empty() {
         return Ok(());
     }
-    let (name, n) = ("size factors", factors.len());
-    within(name, n, n == cells, || format!("{cells} numbers"))?;
+    let n = factors.len();
+    within("number of size factors", n, n == cells, || {
+        format!("{cells}, one a cell")
+    })?;
     for factor in factors {
-        within(name, factor, (1e-50..=1e50).contains(factor), || {
-            "between 1e-50 and 1e50".into()
-        })?;
+        within(
+            "a size factor",
+            factor,
+            (1e-50..=1e50).contains(factor),
+            || "between 1e-50 and 1e50".into(),
+        )?;
     }
     Ok(())
 }

@@ -44,13 +44,19 @@ impl<'a> Csc<'a> {
             )));
         }
         if let Some(&index) = i.iter().find(|&&r| r < 0 || r as usize >= rows) {
+            // R's NA
+            let index = if index == i32::MIN {
+                "NA".into()
+            } else {
+                index.to_string()
+            };
             return Err(corrupt(format!(
                 "slot i holds {index}, outside 0 to {}",
                 rows as i64 - 1
             )));
         }
         let view = CsMatViewI::try_new_csc((rows, columns), p, i, x)
-            .map_err(|(_, _, _, e)| corrupt(e.to_string()))?;
+            .map_err(|(p, i, _, e)| corrupt(out_of_order(p, i).unwrap_or_else(|| e.to_string())))?;
         Ok(Csc {
             view,
             missing: Missing::None,
@@ -70,6 +76,23 @@ impl<'a> Csc<'a> {
             &self.view.data()[range],
         )
     }
+}
+
+/// Where the rows of a column are not increasing, and what to do about that.
+fn out_of_order(p: &[i32], i: &[i32]) -> Option<String> {
+    let rows = |j: usize| &i[p[j] as usize..p[j + 1] as usize];
+    (0..p.len() - 1).find_map(|j| {
+        let pair = rows(j).windows(2).find(|pair| pair[1] <= pair[0])?;
+        let (column, row) = (j + 1, pair[1] + 1);
+        let why = if pair[0] == pair[1] {
+            format!("column {column} holds row {row} twice")
+        } else {
+            format!("column {column} holds row {row} after row {}", pair[0] + 1)
+        };
+        Some(format!(
+            "{why}; Matrix::sparseMatrix(i = x@i, p = x@p, x = x@x, dims = dim(x), index1 = FALSE) makes a valid one of a matrix x, with the sum of what is stored twice"
+        ))
+    })
 }
 
 impl Columns for Csc<'_> {
@@ -118,7 +141,9 @@ mod tests {
         bad(&[0, 1, 3], &[0, 1], "ends at 3");
         bad(&[0, 1, 2], &[0, 3], "holds 3");
         bad(&[0, 1, 2], &[-1, 1], "holds -1");
-        bad(&[0, 2, 2], &[1, 0], "");
+        bad(&[0, 1, 2], &[0, i32::MIN], "holds NA");
+        bad(&[0, 2, 2], &[1, 0], "column 1 holds row 1 after row 2;");
+        bad(&[0, 0, 2], &[2, 2], "column 2 holds row 3 twice;");
         assert!(Csc::new(3, 2, &[0, 1, 2], &[0, 2], &x, "target").is_ok());
     }
 }

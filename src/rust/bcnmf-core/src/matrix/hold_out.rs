@@ -1,6 +1,7 @@
 //! Entries that are left out of a fit, to see how well it predicts them.
 
 use super::{CellBuffer, Matrix};
+use crate::error::number;
 use crate::{Error, Result};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -28,7 +29,7 @@ impl HoldOut {
         }
         Err(Error::Parameter {
             name: "hold_out",
-            value: self.part.to_string(),
+            value: number(self.part),
             range: "between 0 and 1, both excluded".into(),
         })
     }
