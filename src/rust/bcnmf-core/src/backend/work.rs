@@ -88,8 +88,8 @@ fn compute<T: Real>(work: Work<'_, T>) {
 
 fn compute_loss<T: Real, L: Loss>(work: Work<'_, T>, loss: L) {
     let factors = work.job.factors;
-    // Most of a loss that looks at zeros is the same for all widths, and double precision is for reference.
-    let known = !(L::DENSE && T::LANES == 4);
+    // Most of what is done for cells side by side is the same for all widths, and double precision is for reference.
+    let known = !((L::DENSE || L::ABREAST) && T::LANES == 4);
     match Arch::new() {
         #[cfg(target_arch = "x86_64")]
         Arch::V3(simd) if known => with_width!(T, factors, width => {

@@ -3,14 +3,14 @@
 //!
 //! A lane's operations are those that [`super::mse`] has for a cell alone, in the same order: the same bits, whatever is in the other lanes.
 
-use super::mse::{Mse, errors, sums_and_squares};
-use super::{Basis, Control, Few, Loss, above_rounding, floored};
+use super::mse::{CellSteps, Mse, errors, sums_and_squares};
+use super::{Basis, Control, Few, Loss, above_rounding, copied, floored};
 use crate::group::{Each, GROUP, add_scaled};
 use crate::real::Real;
 use crate::width::{Rows, Width, sum_lanes};
 use pulp::Simd;
 
-/// The steps of those cells in which all features count.
+/// The steps of those cells in which all features count side by side, of others alone.
 #[inline(always)]
 pub(super) fn h_steps<S: Simd, T: Real, K: Width>(
     simd: S,
@@ -26,11 +26,24 @@ pub(super) fn h_steps<S: Simd, T: Real, K: Width>(
     let (h, wx, gh) = (h.as_mut(), wx.as_mut(), gh.as_mut());
     let mut squares = [0.0; GROUP];
     for (lane, &cell) in few.cells.iter().enumerate() {
+        let (sums, of_cell) = sums_and_squares(simd, width, basis, cell);
         if cell.is_whole() {
-            let (sums, of_cell) = sums_and_squares(simd, width, basis, cell);
             squares[lane] = of_cell;
             put(wx, lane, sums.as_ref());
             put(h, lane, width.row(few.h, lane));
+        } else {
+            let mut own = copied(width, few.h, lane);
+            few.before[lane] = simd.vectorize(CellSteps {
+                basis,
+                cell,
+                h: own.as_mut(),
+                wx: sums.as_ref(),
+                squares: of_cell,
+                control: &few.controls[lane],
+            });
+            width
+                .row_mut(few.h_next, lane)
+                .copy_from_slice(own.as_ref());
         }
     }
     times(simd, width.rows(basis.shared), h, gh);
@@ -39,7 +52,7 @@ pub(super) fn h_steps<S: Simd, T: Real, K: Width>(
         if cell.is_whole() {
             let own = width.row(few.h, lane);
             let sums = [squares[lane], cross[lane], fit[lane]];
-            few.before[lane] = errors(width, basis, cell, own, sums).into();
+            few.before[lane] = errors(basis, cell, own, sums).into();
         }
     }
     match few.controls[0].steps {

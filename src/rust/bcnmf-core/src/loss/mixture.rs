@@ -102,7 +102,7 @@ impl<T: Real> WithSimd for SquaresOf<'_, T> {
         let (mut wx, squares) = mse::sums_and_squares(simd, width, basis, cell);
         let mut gh = mse::gram_times(simd, width, basis, cell, h);
         let errors = if control.measures {
-            mse::errors_of(width, basis, cell, h, [&wx, &gh], squares)
+            mse::errors_of(basis, cell, h, [&wx, &gh], squares)
         } else {
             0.0
         };

@@ -61,40 +61,15 @@ impl Loss for Mse {
         control: &Control<T>,
     ) -> Before {
         let (wx, squares) = sums_and_squares(simd, width, basis, cell);
-        let mut gh = gram_times(simd, width, basis, cell, h);
-        let divergence = errors_of(width, basis, cell, h, [&wx, &gh], squares);
-        if control.steps > 1 && cell.held_at.is_empty() {
-            let mut own: Vec<T>;
-            let mut gram = basis.shared;
-            if !cell.is_whole() {
-                let factors = width.size();
-                own = simd.vectorize(OwnGram {
-                    basis,
-                    cell,
-                    factors,
-                });
-                for (own, &all) in own.iter_mut().zip(basis.shared) {
-                    *own += control.slack * (all - *own);
-                }
-                gram = &own;
-            }
-            descend(simd, width, gram, h, [wx, gh], control);
-            return divergence.into();
-        }
-        // Held-out entries are another set for every cell and every fit, and many: a Gram matrix for each cell would cost more than
-        // its steps.
-        for step in 0..control.steps {
-            if step > 0 {
-                gh = gram_times(simd, width, basis, cell, h);
-            }
-            let mut pull = width.zeros::<T>();
-            pull.as_mut().copy_from_slice(wx.as_ref());
-            add_slack(simd, width, basis, cell, h, [&mut pull, &mut gh], control);
-            if update_cell(self, h, pull.as_ref(), gh.as_ref(), control) {
-                break;
-            }
-        }
-        divergence.into()
+        let wx = wx.as_ref();
+        simd.vectorize(CellSteps {
+            basis,
+            cell,
+            h,
+            wx,
+            squares,
+            control,
+        })
     }
 
     fn denominator_len(self, factors: usize) -> usize {
@@ -124,11 +99,6 @@ impl Loss for Mse {
         few: &mut Few<'_, '_, T>,
     ) {
         abreast::h_steps(simd, width, basis, few);
-        for (at, cell) in few.cells.iter().enumerate() {
-            if !cell.is_whole() {
-                few.step_one(self, simd, width, basis, at);
-            }
-        }
     }
 
     #[inline(always)]
@@ -204,25 +174,81 @@ impl Loss for Mse {
     }
 }
 
+/// The steps of one cell alone, from `Wᵀx` and `xᵀx`. What they cost is the same for all widths, beside what they are told.
+pub(super) struct CellSteps<'c, T> {
+    pub basis: Basis<'c, T>,
+    pub cell: Cell<'c, T>,
+    pub h: &'c mut [T],
+    pub wx: &'c [T],
+    pub squares: f64,
+    pub control: &'c Control<T>,
+}
+
+impl<T: Real> WithSimd for CellSteps<'_, T> {
+    type Output = Before;
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> Before {
+        let CellSteps {
+            basis,
+            cell,
+            h,
+            wx,
+            squares,
+            control,
+        } = self;
+        let width = Dynamic(h.len());
+        let wx = wx.to_vec();
+        let mut gh = gram_times(simd, width, basis, cell, h);
+        let divergence = errors_of(basis, cell, h, [&wx, &gh], squares);
+        if control.steps > 1 && cell.held_at.is_empty() {
+            let mut own: Vec<T>;
+            let mut gram = basis.shared;
+            if !cell.is_whole() {
+                let factors = width.size();
+                own = simd.vectorize(OwnGram {
+                    basis,
+                    cell,
+                    factors,
+                });
+                for (own, &all) in own.iter_mut().zip(basis.shared) {
+                    *own += control.slack * (all - *own);
+                }
+                gram = &own;
+            }
+            descend(simd, width, gram, h, [wx, gh], control);
+            return divergence.into();
+        }
+        // Held-out entries are another set for every cell and every fit, and many: a Gram matrix for each cell would cost more than
+        // its steps.
+        for step in 0..control.steps {
+            if step > 0 {
+                gh = gram_times(simd, width, basis, cell, h);
+            }
+            let mut pull = wx.clone();
+            add_slack(simd, width, basis, cell, h, [&mut pull, &mut gh], control);
+            if update_cell(Mse, h, &pull, &gh, control) {
+                break;
+            }
+        }
+        divergence.into()
+    }
+}
+
 /// The sum of a cell's squared errors, from `Wᵀx`, `WᵀW h` and `xᵀx`.
 #[inline(always)]
-pub(super) fn errors_of<T: Real, K: Width>(
-    width: K,
+pub(super) fn errors_of<T: Real>(
     basis: Basis<'_, T>,
     cell: Cell<'_, T>,
     h: &[T],
-    [wx, gh]: [&K::Vector<T>; 2],
+    [wx, gh]: [&[T]; 2],
     squares: f64,
 ) -> f64 {
-    let fit = dot_wide(gh.as_ref(), h);
-    let cross = dot_wide(wx.as_ref(), h);
-    errors(width, basis, cell, h, [squares, cross, fit])
+    errors(basis, cell, h, [squares, dot_wide(wx, h), dot_wide(gh, h)])
 }
 
 /// The same from `xᵀx`, `xᵀW h` and `hᵀWᵀW h`.
 #[inline(always)]
-pub(super) fn errors<T: Real, K: Width>(
-    width: K,
+pub(super) fn errors<T: Real>(
     basis: Basis<'_, T>,
     cell: Cell<'_, T>,
     h: &[T],
@@ -231,7 +257,7 @@ pub(super) fn errors<T: Real, K: Width>(
     let errors = squares - 2.0 * cross + fit;
     // Subtraction has lost half of the digits: look at the residuals themselves.
     if errors < squares * T::epsilon().wide().sqrt() {
-        return residual_squares(width, basis, cell, h);
+        return residual_squares(basis, cell, h);
     }
     errors
 }
@@ -527,20 +553,15 @@ fn add_outer<S: Simd, T: Real, K: Width, const N: usize>(
 }
 
 /// `‖x − W h‖²` entry by entry, each feature as often as it counts: features × factors operations, for cells fitted almost exactly.
-#[inline(always)]
-fn residual_squares<T: Real, K: Width>(
-    width: K,
-    basis: Basis<'_, T>,
-    cell: Cell<'_, T>,
-    h: &[T],
-) -> f64 {
+#[inline(never)]
+fn residual_squares<T: Real>(basis: Basis<'_, T>, cell: Cell<'_, T>, h: &[T]) -> f64 {
     let mut entries = cell.entries().peekable();
     let mut sum = 0.0;
-    for i in cell.counted(basis.w.len() / width.size()) {
+    for i in cell.counted(basis.w.len() / h.len()) {
         let x = entries
             .next_if(|&(at, _)| at == i)
             .map_or(0.0, |(_, x)| x.wide());
-        let error = x - dot_wide(width.row(basis.w, i), h);
+        let error = x - dot_wide(Dynamic(h.len()).row(basis.w, i), h);
         sum += basis.weight_of(i).wide() * error * error;
     }
     sum
