@@ -96,7 +96,7 @@ interferon_genes <- c(
 )
 
 # 6 shared and 2 target-only programs; another data set for each seed. 6 000 counts per gene in the target, which is what a program with
-# 1 % of the counts needs to be known at all (see the row "from the truth").
+# 1 % of the counts needs to be known at all (see the row "known coefficients").
 simulated <- function(k, share = 0.05, depth = 3000, n_target = 1000, n_background = 500, useless = FALSE) {
   function(seed) {
     draw <- function(seed) {
@@ -106,7 +106,8 @@ simulated <- function(k, share = 0.05, depth = 3000, n_target = 1000, n_backgrou
     background <- if (useless) draw(seed + 1e6)$background else sim$background
     list(
       target = sim$target, background = background, k = k, loss = "poisson", k_only = 2, k_with = k, paper_alpha = 1,
-      truth = sim$w, own = startsWith(colnames(sim$w), "target")
+      truth = sim$w, truth_h = if (!useless) cbind(sim$h, sim$h_background),
+      own = startsWith(colnames(sim$w), "target")
     )
   }
 }

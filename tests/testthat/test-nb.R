@@ -87,4 +87,5 @@ test_that("wrong dispersions are refused", {
   expect_bcnmf_error(bcnmf(sim$target, k = 2, loss = "nb", dispersion_shared = NA), "dispersion_shared", arg = "dispersion_shared")
   expect_bcnmf_error(evaluate(bcnmf(sim$target, k = 2, maxit = 2), sim$target, loss = "nb"), "no dispersions", arg = "loss")
   expect_warning(bcnmf(as.matrix(sim$target) + 0.5, k = 2, loss = "nb", maxit = 2), "whole number", class = "bcnmf_warning")
+  expect_bcnmf_error(bcnmf(as.matrix(sim$target) * 1e38, k = 2, loss = "nb"), "between 1e-100 and 1e30")
 })

@@ -59,15 +59,19 @@ pub enum Error {
         /// Whether it lacks entries.
         missing: bool,
     },
-    /// Magnitudes whose squares leave double precision.
+    /// Magnitudes whose squares, or, with dispersions, whose sums with these leave the precision.
     #[error(
-        "{what} has a largest value of {max:e}; rescale the data to values between 1e-100 and 1e100"
+        "{what} has a largest value of {}; rescale the data to values between 1e-100 and {}",
+        number(*max),
+        number(*most)
     )]
     Magnitude {
         /// Which matrix.
         what: &'static str,
         /// Its largest value.
         max: f64,
+        /// The largest that would do.
+        most: f64,
     },
     /// Two shapes that should agree.
     #[error("{what} is {got_rows} x {got_columns}, but {rows} x {columns} is needed")]

@@ -7,6 +7,9 @@ use crate::loss::LossKind;
 use crate::matrix::HoldOut;
 use crate::{Error, Result};
 
+/// Sizes are at least 1e-3 and at most 1e6: so far from these single precision still adds and divides.
+const LARGEST_WITH_SIZES: f64 = 1e30;
+
 /// Penalties, free of the data's scale.
 ///
 /// With `c = 2` for mse (whose updates follow half the sum of squares) and `c = 1` for poisson, the
@@ -296,6 +299,9 @@ impl FitParams {
     /// The first parameter that is out of range.
     pub fn check(&self, problem: &Problem<'_>) -> Result<()> {
         check_family(&problem.mixture, self.loss)?;
+        if self.loss.has_sizes() {
+            problem.check_largest(LARGEST_WITH_SIZES)?;
+        }
         let most = problem.target.rows().min(problem.target.columns());
         within("k", self.k, self.k >= 1 && self.k <= most, || {
             format!("between 1 and {most}, the smaller side of the target")

@@ -175,6 +175,22 @@ impl<'a> Problem<'a> {
         unit(self.target_summary.max.max(background))
     }
 
+    /// Refuses values beyond `most`.
+    pub(crate) fn check_largest(&self, most: f64) -> Result<()> {
+        let background = self.background_summary.as_ref();
+        let sets = [
+            ("target", Some(&self.target_summary)),
+            ("background", background),
+        ];
+        for (what, summary) in sets {
+            let max = summary.map_or(0.0, |summary| summary.max);
+            if max > most {
+                return Err(Error::Magnitude { what, max, most });
+            }
+        }
+        Ok(())
+    }
+
     /// What the penalties of a fit with `k` factors are scaled by.
     pub fn size(&self, k: usize) -> Size {
         Size {

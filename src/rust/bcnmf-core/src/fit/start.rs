@@ -2,6 +2,7 @@
 
 use super::problem::rescale_cells;
 use super::{Factors, FitParams, Problem};
+use crate::matrix::LARGEST;
 use crate::real::Real;
 use crate::width::{column_sums, padded};
 use crate::{Error, Result};
@@ -180,7 +181,11 @@ pub(crate) fn check_values(
     match values.iter().position(|v| !(*v >= 0.0 && v.is_finite())) {
         // As for data: squares have to stay in range.
         None => match values.iter().copied().fold(0.0, f64::max) {
-            max if max > 1e100 => Err(Error::Magnitude { what, max }),
+            max if max > LARGEST => Err(Error::Magnitude {
+                what,
+                max,
+                most: LARGEST,
+            }),
             _ => Ok(()),
         },
         Some(at) => Err(Error::BadValue {

@@ -1,6 +1,6 @@
 //! One look at all values before any work starts.
 
-use super::{Columns, Matrix, Missing, with_columns};
+use super::{Columns, LARGEST, Matrix, Missing, with_columns};
 use crate::real::{Real, count};
 use crate::{Error, Result};
 use rayon::prelude::*;
@@ -122,10 +122,11 @@ impl Matrix<'_> {
         {
             found.check(what, kind)?;
         }
-        if summary.max > 0.0 && !(1e-100..=1e100).contains(&summary.max) {
+        if summary.max > 0.0 && !(1e-100..=LARGEST).contains(&summary.max) {
             return Err(Error::Magnitude {
                 what,
                 max: summary.max,
+                most: LARGEST,
             });
         }
         if summary.missing > 0 {

@@ -140,6 +140,9 @@ impl Matrix<'_> {
     }
 }
 
+/// Squares of larger values are too near the end of double precision.
+pub(crate) const LARGEST: f64 = 1e100;
+
 pub(crate) const MOST_STRIPES: usize = 32;
 
 fn partition_point(n: usize, below: impl Fn(usize) -> bool) -> usize {
