@@ -38,7 +38,7 @@
 #'   with one value per factor.
 #' @param j,drop,... not used.
 #'
-#' @return `dim()` is `c(features, target cells, factors)` and `dimnames()` a list of the three sets of names,
+#' @return `length()` is the number of factors, `dim()` is `c(features, target cells, factors)` and `dimnames()` a list of the three sets of names,
 #'   `NULL` where the data had none. `$` returns the slot or entry. `[` returns a `bcnmf` object.
 #' @seealso [summary()][summary.bcnmf], [contrast()], [top_features()], [biplot()][biplot.bcnmf], [align()].
 #' @examples

@@ -91,6 +91,14 @@ check_consensus_data <- function(fits, target, background, call) {
   if (!is.null(target) && is.null(background) && had) {
     abort_bcnmf("{.arg background} is missing: the models were fitted with one.", arg = "background", call = call)
   }
+  # what `[` leaves of models with target-only factors
+  reserved <- fits[[1]]@target_only
+  if (!is.null(background) && !is.na(fits[[1]]@lambda) && length(unique(reserved)) == 1) {
+    abort_bcnmf(c(
+      "{.arg fits} have {if (reserved[1]) 'no factors but' else 'lost their'} target-only ones: that is no model of target and background.",
+      i = "Without data, {.code consensus(fits)} compares their loadings."
+    ), arg = "fits", call = call)
+  }
 }
 
 # The model that starts from the consensus loadings with the best coefficients of all cells.

@@ -70,7 +70,15 @@ rs_project_advance <- function(session, seconds) .Call(wrap__rs_project_advance,
 #' @noRd
 rs_project_result <- function(session) .Call(wrap__rs_project_result, session)
 
-#' Target and background counts with planted programs, and the truth.
+#' Checks what to simulate.
 #' @noRd
-rs_simulate <- function(arguments) .Call(wrap__rs_simulate, arguments)
+rs_simulate_new <- function(arguments) .Call(wrap__rs_simulate_new, arguments)
+
+#' Works for about so many seconds.
+#' @noRd
+rs_simulate_advance <- function(session, seconds) .Call(wrap__rs_simulate_advance, session, seconds)
+
+#' Target and background counts with planted programs, and the truth; once.
+#' @noRd
+rs_simulate_result <- function(session) .Call(wrap__rs_simulate_result, session)
 

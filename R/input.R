@@ -5,6 +5,8 @@ core_matrix <- function(x, arg, call) UseMethod("core_matrix")
 
 #' @export
 core_matrix.default <- function(x, arg, call) {
+  # tables, and others whose class hides that they are matrices
+  if (is.matrix(x) && is.object(x) && (is.numeric(x) || is.logical(x))) return(core_matrix(unclass(x), arg, call))
   refuse(x, "a numeric matrix, a sparse matrix of the Matrix package or a data frame of numbers", arg, call)
 }
 

@@ -54,7 +54,7 @@ plot.bcnmf_contrast <- function(x, by = c("auc", "contrast"), ...) {
     scale_colour_manual(values = c(target = group_palette[1], background = "grey45")) +
     scale_shape_manual(values = c(target = 16, background = 2)) +
     scale_x_log10(
-      breaks = room$breaks, labels = function(x) format(x, trim = TRUE, big.mark = ",", drop0trailing = TRUE, scientific = 4),
+      breaks = room$breaks, labels = function(x) with_thousands(x, drop0trailing = TRUE, scientific = 4),
       limits = c(room$left, room$right), expand = expansion(0.02),
       sec.axis = dup_axis(name = NULL, breaks = unique(numbers$x), labels = unique(numbers$column))
     ) +

@@ -93,4 +93,4 @@ plot_use_rows <- function(table) {
 # Round numbers at about equal distances on a square-root axis.
 square_breaks <- function(limits) unique(signif(pretty(c(0, sqrt(limits[2])))^2, 1))
 
-use_labels <- function(x) format(x, trim = TRUE, big.mark = ",", drop0trailing = TRUE)
+use_labels <- function(x) with_thousands(x, drop0trailing = TRUE)

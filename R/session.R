@@ -57,7 +57,8 @@ run_fit <- function(x, y, settings, call, bar = progress_bar(FALSE)) {
 }
 
 is_verbose <- function(verbose) {
-  if (is.null(verbose)) getOption("bcnmf.verbose", rlang::is_interactive()) else verbose
+  if (!is.null(verbose)) return(verbose)
+  check_flag(getOption("bcnmf.verbose", rlang::is_interactive()), arg = "verbose", call = NULL)
 }
 
 # A cli progress bar over all sweeps of all starts, or nothing.

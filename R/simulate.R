@@ -47,7 +47,7 @@ simulate_contrast <- function(n_features = 3000, n_target = 4000, n_background =
   check_number(depth_sd, min = 0, max = 3, call = call)
   settings <- mget(names(formals()))
   settings$seed <- check_one_seed(seed, call)
-  raw <- core_call(rs_simulate(lapply(settings, as.double)), call)
+  raw <- simulate_counts(lapply(settings, as.double), call)
 
   features <- paste0("gene", seq_len(n_features))
   programs <- c(
@@ -76,6 +76,13 @@ simulate_contrast <- function(n_features = 3000, n_target = 4000, n_background =
     cells = describe_cells(h, k_shared, "target"),
     cells_background = if (n_background > 0) describe_cells(h_background, k_shared, "background")
   )
+}
+
+simulate_counts <- function(settings, call) {
+  session <- core_call(rs_simulate_new(settings), call)
+  finished <- drive(function(seconds) rs_simulate_advance(session, seconds), function() NULL, progress_bar(FALSE), call)
+  if (!finished) rlang::interrupt()
+  core_call(rs_simulate_result(session), call)
 }
 
 # What the truth says of each cell; the first `k_shared` programs are shared.

@@ -154,6 +154,11 @@ as.list.bcnmf <- function(x, ...) {
   stats::setNames(lapply(names, function(name) methods::slot(x, name)), names)
 }
 
+# As `[` has it: rev() and the like index from 1 to the length.
+#' @rdname bcnmf-class
+#' @export
+methods::setMethod("length", "bcnmf", function(x) ncol(x@w))
+
 #' @rdname bcnmf-class
 #' @export
 methods::setMethod("dim", "bcnmf", function(x) c(nrow(x@w), ncol(x@h), ncol(x@w)))

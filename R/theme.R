@@ -117,11 +117,14 @@ distinct_labels <- function(x) {
   known <- x[!is.na(x)]
   gap <- min(Inf, diff(sort(unique(known))))
   for (digits in 7:15) {
-    shown <- as.numeric(format(known, digits = digits))
+    shown <- as.numeric(format(known, digits = digits, decimal.mark = "."))
     if (all(abs(shown - known) <= gap / 100)) break
   }
-  format(x, digits = digits, big.mark = ",", scientific = FALSE, trim = TRUE)
+  with_thousands(x, digits = digits, scientific = FALSE)
 }
+
+# Whatever the option OutDec says: two commas would be one too many.
+with_thousands <- function(x, ...) format(x, trim = TRUE, big.mark = ",", decimal.mark = ".", ...)
 
 percent_labels <- function(x) paste0(format(100 * x, trim = TRUE), "%")
 

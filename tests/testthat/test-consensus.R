@@ -243,6 +243,15 @@ test_that("the consensus is drawn", {
   expect_identical(as.data.frame(result), result$factors)
 })
 
+test_that("parts of models with target-only factors have no consensus with data", {
+  sim <- small_sim()
+  fit <- bcnmf(sim$target, sim$background, k = 3, k_target = 1, maxit = 3)
+  for (part in list(fit[!fit$target_only], fit[fit$target_only])) {
+    expect_identical(nrow(consensus(list(part, part))$factors), ncol(part$w))
+    expect_bcnmf_error(consensus(list(part, part), sim$target, sim$background), "target-only", "fits")
+  }
+})
+
 test_that("mistakes are refused, with the models that differ", {
   fit <- fake_fit(k = 3)
   refused <- function(fits, message, ...) expect_bcnmf_error(consensus(fits, ...), message, arg = "fits")

@@ -27,6 +27,14 @@ test_that("bad data are refused with the place and the value", {
   expect_bcnmf_error(bcnmf(sparse, k = 1), "negative.*row 3, column 2")
 })
 
+test_that("a matrix of numbers is one whatever its class", {
+  fit <- bcnmf(x, y, k = 1, alpha = 0.1, maxit = 3)
+  for (as_other in list(as.table, I, noquote)) {
+    expect_identical(bcnmf(as_other(x), as_other(y), k = 1, alpha = 0.1, maxit = 3)@w, fit@w)
+    expect_identical(unname(predict(fit, as_other(x))), unname(predict(fit, x)))
+  }
+})
+
 test_that("things that are not matrices of numbers are refused", {
   expect_bcnmf_error(bcnmf("x", k = 1), "target.*must be a numeric matrix", arg = "target")
   expect_bcnmf_error(bcnmf(NULL, k = 1), "target", arg = "target")

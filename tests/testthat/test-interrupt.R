@@ -74,6 +74,11 @@ test_that("a progress bar is shown when asked for and changes nothing", {
   expect_identical(progress_status(utils::modifyList(state, list(starts = 1))), "sweep 7, change 1.0e-03")
 })
 
+test_that("an option that is no flag is refused by its argument's name", {
+  withr::local_options(bcnmf.verbose = "yes")
+  expect_bcnmf_error(bcnmf(small_sim()$target, k = 2, maxit = 2), "TRUE or FALSE", "verbose")
+})
+
 test_that("forked children can fit", {
   skip_on_os("windows")
   skip_on_cran()

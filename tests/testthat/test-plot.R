@@ -45,6 +45,10 @@ test_that("labels of divergences differ", {
   expect_identical(distinct_labels(c(1e6, NA, 2e6)), c("1,000,000", "NA", "2,000,000"))
   expect_identical(distinct_labels(72811.045 + c(0, 2.5, 5) / 1000), c("72,811.0450", "72,811.0475", "72,811.0500"))
   expect_length(distinct_labels(numeric()), 0)
+  # where decimals have a comma
+  withr::local_options(OutDec = ",")
+  expect_identical(expect_silent(distinct_labels(c(1234.5, 2234))), c("1,234.5", "2,234.0"))
+  expect_identical(expect_silent(use_labels(c(0.5, 1234.5))), c("0.5", "1,234.5"))
 })
 
 test_that("biplots match labels by name", {

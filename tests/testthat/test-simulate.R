@@ -49,3 +49,16 @@ test_that("numbers out of range are refused", {
     expect_bcnmf_error(do.call(simulate_contrast, bad), names(bad))
   }
 })
+
+test_that("a simulation ends when it is told to, in the middle of a cell too", {
+  withr::defer(setTimeLimit())
+  before <- proc.time()[["elapsed"]]
+  expect_error(
+    {
+      setTimeLimit(elapsed = 0.3, transient = TRUE)
+      simulate_contrast(100, n_target = 10, n_background = 0, depth = 1e8)
+    },
+    "time limit"
+  )
+  expect_lt(proc.time()[["elapsed"]] - before, 3)
+})

@@ -21,6 +21,13 @@ test_that("[ keeps all parts consistent", {
   expect_identical(fit[4:1][4:1], fit)
 })
 
+test_that("a model is as long as it has factors, so that what indexes by position loses none", {
+  fit <- fake_fit(k = 4)
+  expect_length(fit, 4)
+  expect_identical(rev(fit), fit[4:1])
+  expect_identical(fit[seq_along(fit)], fit)
+})
+
 test_that("[ with one factor works, with and without background", {
   for (fit in list(fake_fit(), fake_fit(l = 0), fake_fit(k = 1))) {
     one <- fit[1]

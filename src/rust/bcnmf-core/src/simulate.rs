@@ -6,6 +6,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::weighted::WeightedAliasIndex;
 use rand_distr::{Distribution, Gamma, LogNormal, Poisson};
+use std::time::{Duration, Instant};
 
 /// What to simulate.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,84 +62,14 @@ pub struct Simulated {
 }
 
 impl Simulation {
-    /// Draws loadings, then cell by cell depth, use and counts. Each cell has a stream of its own,
-    /// so cell `j` does not depend on how many there are.
-    ///
-    /// The counts of a program in a cell are multinomial given their Poisson total, which is the
-    /// same as independent Poisson counts and costs one draw a count instead of one an entry.
+    /// All of it at once.
     ///
     /// # Errors
-    /// A size of zero, a share outside 0 to 1, a depth or shape that is not positive, or more than
-    /// 2³¹ − 1 values.
+    /// As [`Simulator::new`] and [`Simulator::advance`].
     pub fn run(&self) -> Result<Simulated> {
-        self.check()?;
-        let k = self.k_shared + self.k_target;
-        // Loadings, tables to draw from, coefficients.
-        let numbers = 4.0 * self.features as f64 + (self.target + self.background) as f64;
-        let bytes = numbers * k as f64 * size_of::<f64>() as f64;
-        check_memory("the simulated programs", bytes)?;
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let loading = gamma(self.loading_shape)?;
-        let mut w: Vec<f64> = loading
-            .sample_iter(&mut rng)
-            .take(self.features * k)
-            .collect();
-        for column in w.chunks_exact_mut(self.features) {
-            normalise(column);
-        }
-        let genes: Vec<WeightedAliasIndex<f64>> = w
-            .chunks_exact(self.features)
-            .map(|column| {
-                WeightedAliasIndex::new(column.to_vec())
-                    .map_err(|e| out("loading_shape", self.loading_shape, &e.to_string()))
-            })
-            .collect::<Result<_>>()?;
-        let mut draw =
-            |cells: usize, first_stream: u64, share: f64| -> Result<(Counts, Vec<f64>)> {
-                let mut counts = Counts {
-                    p: vec![0],
-                    ..Counts::default()
-                };
-                let mut h = Vec::with_capacity(cells * k);
-                let mut column = vec![0u32; self.features];
-                for j in 0..cells {
-                    rng.set_stream(first_stream + 2 * j as u64);
-                    rng.set_word_pos(0);
-                    let cell = self.expected_use(&mut rng, share)?;
-                    for (program, &mean) in genes.iter().zip(&cell) {
-                        if mean > 0.0 {
-                            let total = Poisson::new(mean)
-                                .map_err(|e| out("depth", mean, &e.to_string()))?;
-                            for _ in 0..total.sample(&mut rng) as u64 {
-                                column[program.sample(&mut rng)] += 1;
-                            }
-                        }
-                    }
-                    h.extend(cell);
-                    for (i, count) in column.iter_mut().enumerate() {
-                        if *count > 0 {
-                            counts.i.push(i as i32);
-                            counts.x.push(f64::from(*count));
-                            *count = 0;
-                        }
-                    }
-                    let end = i32::try_from(counts.x.len())
-                        .map_err(|_| out("depth", self.depth, "fewer than 2^31 values in all"))?;
-                    counts.p.push(end);
-                }
-                Ok((counts, h))
-            };
-        let share = if self.k_target == 0 { 0.0 } else { self.share };
-        let share = if self.k_shared == 0 { 1.0 } else { share };
-        let (target, h) = draw(self.target, 1, share)?;
-        let (background, h_background) = draw(self.background, 2, 0.0)?;
-        Ok(Simulated {
-            target,
-            background,
-            w,
-            h,
-            h_background,
-        })
+        let mut simulator = Simulator::new(self.clone())?;
+        while !simulator.advance(Duration::MAX)? {}
+        Ok(simulator.into_result())
     }
 
     /// Expected counts of each program in one cell.
@@ -148,10 +79,7 @@ impl Simulation {
             .map_err(|e| out("depth_sd", self.depth_sd, &e.to_string()))?;
         let depth = self.depth * spread.sample(rng);
         let law = gamma(self.use_shape)?;
-        let mut cell: Vec<f64> = law
-            .sample_iter(rng)
-            .take(self.k_shared + self.k_target)
-            .collect();
+        let mut cell: Vec<f64> = law.sample_iter(rng).take(self.k()).collect();
         let (shared, own) = cell.split_at_mut(self.k_shared);
         normalise(shared);
         normalise(own);
@@ -160,11 +88,15 @@ impl Simulation {
         Ok(cell)
     }
 
+    fn k(&self) -> usize {
+        self.k_shared + self.k_target
+    }
+
     fn check(&self) -> Result<()> {
         let sizes = [
             ("n_features", self.features),
             ("n_target", self.target),
-            ("k_shared + k_target", self.k_shared + self.k_target),
+            ("k_shared + k_target", self.k()),
         ];
         for (name, size) in sizes {
             if size == 0 || size > i32::MAX as usize {
@@ -222,6 +154,185 @@ fn normalise(values: &mut [f64]) {
         .for_each(|v| *v = if sum > 0.0 { *v / sum } else { 1.0 / n });
 }
 
+/// A simulation in progress: loadings, then cell by cell depth, use and counts. Each cell has a stream of its own,
+/// so cell `j` does not depend on how many there are.
+///
+/// The counts of a program in a cell are multinomial given their Poisson total, which is the
+/// same as independent Poisson counts and costs one draw a count instead of one an entry.
+pub struct Simulator {
+    asked: Simulation,
+    /// Target-only programs' part of a target cell's counts.
+    share: f64,
+    rng: ChaCha8Rng,
+    /// What features are drawn from, one table a program.
+    genes: Vec<WeightedAliasIndex<f64>>,
+    /// Cells that are complete, and the one in work.
+    cells: usize,
+    cell: Option<Cell>,
+    /// Counts of the cell in work.
+    column: Vec<u32>,
+    result: Simulated,
+}
+
+/// A cell in work.
+struct Cell {
+    /// Expected counts of each program.
+    mean: Vec<f64>,
+    /// Programs whose totals are drawn, and counts that the last of them lacks.
+    programs: usize,
+    left: u64,
+}
+
+/// Counts that are drawn before the clock is looked at again.
+const DRAWS: u64 = 1 << 16;
+
+impl Simulator {
+    /// # Errors
+    /// A size of zero, a share outside 0 to 1, a depth or shape that is not positive, or more memory than there is.
+    pub fn new(asked: Simulation) -> Result<Self> {
+        asked.check()?;
+        // Loadings, tables to draw from, coefficients.
+        let numbers = 4.0 * asked.features as f64 + (asked.target + asked.background) as f64;
+        let bytes = numbers * asked.k() as f64 * size_of::<f64>() as f64;
+        check_memory("the simulated programs", bytes)?;
+        let share = if asked.k_target == 0 {
+            0.0
+        } else {
+            asked.share
+        };
+        let empty = Counts {
+            p: vec![0],
+            ..Counts::default()
+        };
+        Ok(Self {
+            share: if asked.k_shared == 0 { 1.0 } else { share },
+            rng: ChaCha8Rng::seed_from_u64(asked.seed),
+            genes: Vec::new(),
+            cells: 0,
+            cell: None,
+            column: vec![0; asked.features],
+            result: Simulated {
+                target: empty.clone(),
+                background: empty,
+                w: Vec::new(),
+                h: Vec::new(),
+                h_background: Vec::new(),
+            },
+            asked,
+        })
+    }
+
+    /// Works for about this long; true when all is done. Never longer than the budget by more than one program's
+    /// loadings or some ten thousand counts.
+    ///
+    /// # Errors
+    /// Loadings or depths that cannot be drawn from, or more than 2³¹ − 1 values.
+    pub fn advance(&mut self, budget: Duration) -> Result<bool> {
+        let start = Instant::now();
+        loop {
+            if self.genes.len() < self.asked.k() {
+                self.program()?;
+            } else if self.cells < self.asked.target + self.asked.background {
+                self.some_counts()?;
+            } else {
+                return Ok(true);
+            }
+            if start.elapsed() >= budget {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The data, once [`Simulator::advance`] said that all is done.
+    #[must_use]
+    pub fn into_result(self) -> Simulated {
+        self.result
+    }
+
+    /// One more program's loadings, and the table to draw from them.
+    fn program(&mut self) -> Result<()> {
+        let shape = self.asked.loading_shape;
+        let mut w: Vec<f64> = gamma(shape)?
+            .sample_iter(&mut self.rng)
+            .take(self.asked.features)
+            .collect();
+        normalise(&mut w);
+        self.result.w.extend(&w);
+        let table = WeightedAliasIndex::new(w);
+        self.genes
+            .push(table.map_err(|e| out("loading_shape", shape, &e.to_string()))?);
+        Ok(())
+    }
+
+    /// Goes on with the cell in work, or with the next.
+    fn some_counts(&mut self) -> Result<()> {
+        let mut cell = match self.cell.take() {
+            Some(cell) => cell,
+            None => self.next_cell()?,
+        };
+        let mut draws = DRAWS;
+        loop {
+            let now = cell.left.min(draws);
+            if let Some(last) = cell.programs.checked_sub(1) {
+                for _ in 0..now {
+                    self.column[self.genes[last].sample(&mut self.rng)] += 1;
+                }
+            }
+            cell.left -= now;
+            draws -= now;
+            if draws == 0 {
+                self.cell = Some(cell);
+                return Ok(());
+            }
+            let Some(&mean) = cell.mean.get(cell.programs) else {
+                return self.finish(cell);
+            };
+            cell.programs += 1;
+            if mean > 0.0 {
+                let total = Poisson::new(mean).map_err(|e| out("depth", mean, &e.to_string()))?;
+                cell.left = total.sample(&mut self.rng) as u64;
+            }
+        }
+    }
+
+    fn next_cell(&mut self) -> Result<Cell> {
+        let (j, first_stream, share) = match self.cells.checked_sub(self.asked.target) {
+            None => (self.cells, 1, self.share),
+            Some(j) => (j, 2, 0.0),
+        };
+        self.rng.set_stream(first_stream + 2 * j as u64);
+        self.rng.set_word_pos(0);
+        Ok(Cell {
+            mean: self.asked.expected_use(&mut self.rng, share)?,
+            programs: 0,
+            left: 0,
+        })
+    }
+
+    /// Keeps a cell whose counts are all drawn.
+    fn finish(&mut self, cell: Cell) -> Result<()> {
+        let result = &mut self.result;
+        let (counts, h) = if self.cells < self.asked.target {
+            (&mut result.target, &mut result.h)
+        } else {
+            (&mut result.background, &mut result.h_background)
+        };
+        h.extend(cell.mean);
+        for (i, count) in self.column.iter_mut().enumerate() {
+            if *count > 0 {
+                counts.i.push(i as i32);
+                counts.x.push(f64::from(*count));
+                *count = 0;
+            }
+        }
+        let end = i32::try_from(counts.x.len())
+            .map_err(|_| out("depth", self.asked.depth, "fewer than 2^31 values in all"))?;
+        counts.p.push(end);
+        self.cells += 1;
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,6 +384,26 @@ mod tests {
         let many = small().run().expect("valid");
         assert_eq!(few.target.x[..], many.target.x[..few.target.x.len()]);
         assert_eq!(few.background, many.background);
+    }
+
+    #[test]
+    fn slices_make_no_difference() {
+        let deep = Simulation {
+            target: 3,
+            background: 2,
+            depth: 3.0 * DRAWS as f64,
+            ..small()
+        };
+        for asked in [small(), deep] {
+            let whole = asked.run().expect("valid");
+            let mut simulator = Simulator::new(asked.clone()).expect("valid");
+            let mut slices = 1;
+            while !simulator.advance(Duration::ZERO).expect("valid") {
+                slices += 1;
+            }
+            assert!(slices > asked.k() + asked.target + asked.background);
+            assert_eq!(simulator.into_result(), whole);
+        }
     }
 
     #[test]
