@@ -94,7 +94,7 @@ auto_ranks <- function(x, k_target, seed, init, call) {
   default_ranks(k_target, min(dim(x), formals(select_rank)$most))
 }
 
-# As select_rank() with its defaults. It says what was chosen, as all that follows depends on it.
+# As select_rank() with its defaults. It says what was chosen, as all that follows depends on it, unless told to be quiet.
 find_rank <- function(x, y, k, settings, verbose, call) {
   defaults <- formals(select_rank)
   # target-only factors that are yet to be counted are counted among all
@@ -103,6 +103,6 @@ find_rank <- function(x, y, k, settings, verbose, call) {
   ranks <- compare_ranks(some_cells(x, defaults$most), some_cells(y, defaults$most), k, k_target, settings, verbose, call)
   chosen <- ranks$k[ranks$selected]
   edge <- if (length(k) > 1 && chosen == max(k)) ", the largest tried"
-  cli::cli_inform(c(i = "{.code k = {chosen}} by held-out entries{edge}; see {.fn select_rank}."), class = "bcnmf_message")
+  if (!isFALSE(verbose)) cli::cli_inform(c(i = "{.code k = {chosen}} by held-out entries{edge}; see {.fn select_rank}."), class = "bcnmf_message")
   ranks
 }

@@ -115,9 +115,10 @@ test_that("bcnmf(k = \"auto\") takes what is selected", {
   x <- sim$target[1:9, ]
   y <- sim$background[1:9, ]
   expect_message(
-    fit <- bcnmf(x, y, k = "auto", k_target = 1, maxit = 20, verbose = FALSE),
+    fit <- bcnmf(x, y, k = "auto", k_target = 1, maxit = 20),
     "k = [0-9]+.* by held-out entries.*select_rank", class = "bcnmf_message"
   )
+  expect_silent(bcnmf(x, y, k = "auto", k_target = 1, maxit = 20, verbose = FALSE))
   expect_ranks(fit$ranks, 2:9)
   expect_identical(fit$ranks, select_rank(x, y, k_target = 1, verbose = FALSE))
   expect_identical(ncol(fit$w), chosen(fit$ranks))
@@ -138,7 +139,7 @@ test_that("objects that hold cells take k = \"auto\" too", {
   counts <- planted(k_shared = 2)$target[1:6, ]
   object <- SingleCellExperiment::SingleCellExperiment(list(counts = counts))
   expect_message(
-    result <- bcnmf(object, k = "auto", features = rownames(counts), maxit = 20, verbose = FALSE), "held-out", class = "bcnmf_message"
+    result <- bcnmf(object, k = "auto", features = rownames(counts), maxit = 20), "held-out", class = "bcnmf_message"
   )
   fit <- bcnmf_model(result)
   expect_identical(ncol(fit$w), chosen(fit$ranks))
@@ -149,7 +150,7 @@ test_that("Seurat objects take k = \"auto\" too", {
   counts <- planted(k_shared = 2)$target[1:6, ]
   object <- SeuratObject::CreateSeuratObject(counts)
   expect_message(
-    result <- bcnmf(object, k = "auto", features = rownames(counts), maxit = 20, verbose = FALSE), "held-out", class = "bcnmf_message"
+    result <- bcnmf(object, k = "auto", features = rownames(counts), maxit = 20), "held-out", class = "bcnmf_message"
   )
   expect_identical(ncol(bcnmf_model(result)$w), chosen(bcnmf_model(result)$ranks))
 })
