@@ -24,6 +24,14 @@ data_parts <- function(x) {
   if (inherits(x, "bcnmf_data")) unclass(x) else list(matrix = x, missing = "none", features = NULL, cells = NULL, size_factors = NULL, losses = NULL)
 }
 
+# The mean of all cells as one; NULL where entries are missing, as cells lack different ones.
+mean_cell <- function(x) {
+  set <- data_parts(x)
+  weights <- if (is.null(set$cells)) rep(1, ncol(set$matrix)) else set$cells
+  if (set$missing != "none" || sum(weights) == 0) return(NULL)
+  bcnmf_data(as.matrix(set$matrix %*% (weights / sum(weights))), features = set$features, losses = set$losses)
+}
+
 # The cells of two sets in one, without their names, and without size factors, which matter to penalties alone.
 bind_cells <- function(x, y) {
   x <- data_parts(x)

@@ -51,6 +51,23 @@ test_that("a few cells full of one feature do not decide", {
   }
 })
 
+test_that("a weak program stays, though cells without it seem to use half as much of it", {
+  # 1 % of the counts each
+  sim <- simulate_contrast(500, n_target = 1000, n_background = 500, share = 0.02, depth = 3000, seed = 9)
+  expect_identical(chosen(select_k_target(sim$target, sim$background, k = 8, loss = "poisson")), 2L)
+})
+
+test_that("the mean cell is that of the cells' weights, if all entries are known", {
+  x <- matrix(c(1, 2, 3, 5), 2)
+  expect_equal(mean_cell(x), matrix(c(2, 3.5)))
+  expect_equal(mean_cell(methods::as(x, "CsparseMatrix")), matrix(c(2, 3.5)))
+  weighted <- mean_cell(weigh_data(x, c(1, 4), c(3, 1)))
+  expect_equal(weighted$matrix, matrix(c(1.5, 2.75)))
+  expect_identical(weighted$features, c(1, 4))
+  expect_null(mean_cell(weigh_data(x, NULL, c(0, 0))))
+  expect_null(mean_cell(bcnmf_data(x, "nan")))
+})
+
 test_that("one factor, one mask, few cells, numbers that are given", {
   sim <- two_own()
   one <- tried(sim$target, sim$background, k = 1)
