@@ -43,8 +43,8 @@
 #'   other group against the first level.
 #' @param value compare a factor's `"share"` of the cell's total use, or the `"use"` itself, `d * h`.
 #' @param covariates for `"logistic"` and `"pseudobulk"`: a data frame or named list with one row per target cell, or per target and then background cell
-#'   (per background cell with `set = "background"`); numbers or labels. Rows of a data frame are matched by name where it and
-#'   the model have names of cells. Cells with missing values are left out with a message. For `"pseudobulk"` they must be constant within
+#'   (per background cell with `set = "background"`); numbers or labels. Rows of a data frame, and vectors of a list that have names, are matched by name where these and
+#'   the model's are names of cells. Cells with missing values are left out with a message. For `"pseudobulk"` they must be constant within
 #'   a sample's cells of a group.
 #' @param sample_by for `"pseudobulk"`: the sample of each cell, given as `groups` are.
 #' @param set which cells may take part: `"both"`, `"target"` or `"background"`.

@@ -122,12 +122,12 @@ check_all_sampled <- function(unsampled, background, sample_by, call) {
 # One row per cell of both sets, of which those of a set that does not take part may be missing.
 cell_covariates <- function(fit, covariates, background, set, call) {
   if (names_columns(fit, covariates)) covariates <- do.call(rbind, unname(cell_columns(fit, covariates, "covariates", call)))
-  if (is.list(covariates) && !is.data.frame(covariates)) covariates <- covariate_list(covariates, call)
+  own <- if (set == "both") !logical(length(background)) else background == (set == "background")
+  if (is.list(covariates) && !is.data.frame(covariates)) covariates <- covariate_list(fit, covariates, own, call)
   if (!is.data.frame(covariates) || ncol(covariates) == 0) {
     refuse(covariates, "a data frame or a named list, with one row per cell", "covariates", call)
   }
   for (name in names(covariates)) check_covariate(covariates[[name]], name, call)
-  own <- if (set == "both") !logical(length(background)) else background == (set == "background")
   rows <- rows_by_name(fit, covariates)
   if (!is.null(rows)) {
     check_no_cell_lacks(fit, rows, own, "covariates", call)
@@ -151,12 +151,22 @@ rows_by_position <- function(n, own, call) {
   rows
 }
 
-covariate_list <- function(covariates, call) {
+# A data frame of a list's vectors. Those that have the cells' names are put into the cells' order, and the others are as long then.
+covariate_list <- function(fit, covariates, own, call) {
   names <- rlang::names2(covariates)
-  sizes <- lengths(covariates)
   if (any(names == "") || anyDuplicated(names)) {
     abort_bcnmf("Each of {.arg covariates} must have a name of its own.", arg = "covariates", value = names, call = call)
   }
+  rows <- lapply(covariates, function(x) rows_by_name(fit, x))
+  named <- vapply(rows, function(at) any(!is.na(at)), NA)
+  for (name in names[named]) {
+    refuse_lacking(cell_names(fit)[own & is.na(rows[[name]])], "value", "cells", sprintf("covariates$%s", name), call)
+  }
+  if (any(named)) {
+    rows[!named] <- lapply(lengths(covariates)[!named], rows_by_position, own, call)
+    covariates <- Map(function(x, at) unname(x[at]), covariates, rows)
+  }
+  sizes <- lengths(covariates)
   if (length(unique(sizes)) > 1) {
     abort_bcnmf("{.arg covariates} must have the same length, not {paste(names, sizes, sep = ': ', collapse = ', ')}.",
       arg = "covariates", value = sizes, call = call
