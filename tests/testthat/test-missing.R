@@ -83,6 +83,13 @@ test_that("programs are found and missing entries filled in, better than by mean
   # other entries may be asked for
   one <- impute(fit, log1p(sim$x), mask = row(x) == 1 & col(x) == 2)
   expect_identical(which(one != log1p(sim$x)), as.integer(60 + 1))
+  asked <- row(x) == 1 & col(x) == 2
+  for (model in list(fit, bcnmf(sim$x, k = 2, maxit = 5))) {
+    expect_identical(impute(model, mask = asked)@x, fitted(model)[asked])
+    expect_bcnmf_error(impute(model, mask = asked[-1, ]), "but the data are 60 x", arg = "mask")
+  }
+  expect_identical(impute(fit, mask = "NA"), alone)
+  expect_bcnmf_error(impute(model, mask = "NA"), "does not keep where they are NA", arg = "data")
   zeros <- bcnmf(sim$x, k = 2, mask = "zeros", maxit = 10)
   expect_error(impute(zeros), "does not keep where they are zero", class = "bcnmf_error")
   expect_true(all(impute(zeros, sim$x)[sim$x > 0] == sim$x[sim$x > 0]))
