@@ -244,6 +244,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
         arg = "object", value = object, call = call
       )
     }
+    object <- in_model_order(object, init, "object", call)
     # full sweeps after mini-batches
     if ("batch_size" %in% given && is.null(batch_size)) inherited$update <- NULL
     list2env(inherited, environment())

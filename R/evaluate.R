@@ -53,7 +53,8 @@ evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object
   weights <- object@misc$weights
   cells <- list(target = weights$cells, background = weights$background)
   do.call(rbind, lapply(names(Filter(Negate(is.null), data)), function(set) {
-    sets <- read_sets(data[[set]], NULL, call, arg = set, reference = object@w, mask = list(target = masks[[set]]), loss = loss_of_data(object, data[[set]]))
+    values <- in_model_order(data[[set]], object, set, call)
+    sets <- read_sets(values, NULL, call, arg = set, reference = object@w, mask = list(target = masks[[set]]), loss = loss_of_data(object, values))
     x <- if (own) mix_sets(sets, object)$x else mix_data(sets$x, NULL)
     if (ncol(x) != ncol(h[[set]])) {
       abort_bcnmf(c(

@@ -67,6 +67,7 @@ impute.bcnmf <- function(object, data = NULL, set = c("target", "background"), m
     }
     return(values_at(places, w, h, names))
   }
+  data <- in_model_order(data, object, "data", call)
   x <- data_parts(read_sets(data, NULL, call, arg = "data", reference = w, loss = loss_of_data(object, data))$x)$matrix
   check_valid(x, "data", call)
   if (ncol(x) != ncol(h)) {
