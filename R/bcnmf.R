@@ -291,12 +291,12 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
   fit
 }
 
-# Refuses bad data, and tells what the core sees in good ones.
-look_at_data <- function(x, y, settings, call) {
+# Refuses bad data, and tells what the core sees in good ones; `arg` is the user's name of `x`.
+look_at_data <- function(x, y, settings, call, arg = "target") {
   settings$maxit <- 0
   settings$seed <- settings$seed[1]
   settings$device <- cpu
-  rs_fit_data(core_call(rs_fit_new(x, y, settings), call))
+  rs_fit_data(core_call(rs_fit_new(x, y, settings), call, arg))
 }
 
 # What a continued fit takes from the model it continues, unless it was given.

@@ -80,7 +80,7 @@ check_evaluated <- function(fit, loss, call) {
 }
 
 evaluate_set <- function(set, x, fit, h, loss, threads, call) {
-  data <- look_at_data(x, NULL, fit_settings(k = 1, loss = loss, threads = threads, seed = 1), call)
+  data <- look_at_data(x, NULL, fit_settings(k = 1, loss = loss, threads = threads, seed = 1), call, set)
   divergence <- divergence_of(x, fit@w, h, fit, set, loss, threads, call)
   mean_profile <- mean_profile_model(x, data)
   null <- divergence_of(scale_data(x, NULL), mean_profile$w, mean_profile$h, fit, set, loss, threads, call)

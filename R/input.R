@@ -116,7 +116,7 @@ read_sets <- function(target, background, call, arg = "target", reference = NULL
     x <- mix_data(x, unname(mixture[as.character(modality)]))
     if (!is.null(y)) y <- mix_data(y, data_parts(x)$losses)
   }
-  size_factors <- check_size_factors(size_factors, x, y, call)
+  size_factors <- check_size_factors(size_factors, x, y, arg, call)
   x <- scale_data(x, size_factors$target)
   if (!is.null(y)) y <- scale_data(y, size_factors$background)
   list(x = x, y = y, masks = masks, weights = weights, size_factors = size_factors, modality = modality, loss = loss, mixture = mixture)

@@ -208,6 +208,8 @@ test_that("size factors make coefficients of deep and shallow cells comparable",
   expect_equal(predict(fit, 2 * sim$x[, 1:5]), predict(fit, sim$x[, 1:5]), tolerance = 1e-4)
   numbers <- bcnmf(sim$x, k = 3, maxit = 10, size_factors = depth)
   expect_error(predict(numbers, sim$x), "`size_factors` is missing", class = "bcnmf_error")
+  expect_bcnmf_error(predict(bcnmf(sim$x, k = 2, size_factors = "library", maxit = 2), -sim$x), "^newdata must not hold negative values")
+  expect_bcnmf_error(bcnmf(sim$x, -sim$y, k = 2, size_factors = "library"), "^background must not hold negative values")
   expect_equal(dim(predict(numbers, sim$x, size_factors = depth)), c(3L, 120L))
   more <- bcnmf(sim$x, sim$y, init = fit, maxit = 1)
   expect_identical(more$size_factors, fit$size_factors)
