@@ -38,7 +38,8 @@
 #' @param groups groups of cells, as `group_by` of [summary()][summary.bcnmf]: one label per target cell, or per target and then background cell, or a list with `target`,
 #'   `background` or both; by name where labels have the cells' names. Groups are in the order of the levels; of a list, a data frame or
 #'   columns by name those of background cells alone come first, as the natural reference. Unlike there, cells that are given no label are left out: labels for the target cells alone compare target cells. Cells whose label is
-#'   missing (or `"NA"`) are left out with a message. `NULL` compares target with background.
+#'   missing (or `"NA"`) are left out with a message. `NULL` compares target with background. Cells of an object that are in both sets count once, with a
+#'   message: as background cells in that comparison, else as target cells.
 #' @param test `"rank"`, `"logistic"` or `"pseudobulk"`, see Details.
 #' @param compare `"overall"`: one row per factor, for two groups the second level against the first. `"each"`: each group against the rest. `"first"`: each
 #'   other group against the first level.

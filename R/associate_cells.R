@@ -34,11 +34,12 @@ need_limma <- function(installed, call = rlang::caller_env()) {
 # one?), `groups`, `samples` and `covariates`. Cells that lack any of them are left out.
 tested_cells <- function(fit, groups, covariates, sample_by, set, call) {
   background <- cell_sets(fit) == "background"
+  once <- if (is.null(groups)) "background" else "target"
   if (is.null(groups)) {
     groups <- target_against_background(fit, set, call)
   }
   labels <- cell_labels(fit, groups, set, "groups", call)
-  takes_part <- labels$given
+  takes_part <- labels$given & !counted_twice(fit, labels$given, background, once)
   # what is not labelled needs neither samples nor covariates
   set <- if (!any(takes_part & background)) "target" else if (all(background[takes_part])) "background" else set
   keep <- leave_out(takes_part, is.na(labels$label), "label")
@@ -65,6 +66,16 @@ tested_cells <- function(fit, groups, covariates, sample_by, set, call) {
     index = which(keep), background = background[keep], groups = groups, samples = samples[keep],
     covariates = covariates
   )
+}
+
+# The copies not in `set` of an object's cells that take part in both sets, saying how many there are.
+counted_twice <- function(fit, takes_part, background, set) {
+  if (is.null(fit@misc$source)) return(rep(FALSE, length(background)))
+  names <- cell_names(fit)
+  stays <- background == (set == "background")
+  twice <- takes_part & !stays & names %in% names[takes_part & stays]
+  if (any(twice)) cli::cli_inform("{sum(twice)} cell{?s} of both sets {?is/are} counted once, in the {set}.")
+  twice
 }
 
 target_against_background <- function(fit, set, call) {

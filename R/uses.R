@@ -39,7 +39,11 @@ match_own_names <- function(names, x) {
 
 # The item of a vector, or row of a data frame, for each of the target's, then the background's cells, by name.
 rows_by_name <- function(fit, data) {
-  rows <- match_own_names(if (!is.null(colnames(fit@h))) cell_names(fit), data)
+  names <- if (!is.null(colnames(fit@h))) cell_names(fit)
+  # a cell of an object may be in both sets
+  distinct <- if (is.null(fit@misc$source)) names else unique(names)
+  rows <- match_own_names(distinct, data)
+  if (!is.null(rows)) rows <- rows[match(names, distinct)]
   # numbers that stand for names are none
   if (!is.null(rows) && is.null(colnames(fit@h_background))) rows[cell_sets(fit) == "background"] <- NA
   rows
