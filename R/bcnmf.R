@@ -162,7 +162,7 @@
 #' @param ambient with `alpha` or `beta` and counts: the part of a background cell's counts that is taken as ambient, there in the background's
 #'   mean profile without any factor. It keeps a strong contrast bounded; 0 is the published objective. See Details.
 #' @param mask which entries are missing: `"NA"` for those that are `NA`; `"zeros"` for all zeros (and `NA`); a logical or numeric matrix, dense or sparse, of the target's shape, `TRUE` or not 0 where the target's
-#'   entries are missing (a larger one is matched by names; the data are copied); or a list of `target` and `background` with one of these each. `NULL`: none, and `NA` is an error.
+#'   entries are missing (a larger one is matched by names, and is for both sets where it has the background's cells too; the data are copied); or a list of `target` and `background` with one of these each. `NULL`: none, and `NA` is an error.
 #' @param weights how often features and cells count: a list of `features`, `cells` (of the target) and `background` (its cells), each a vector of numbers of at least 0, or left out. With
 #'   several modalities also `modalities`: `"equal"`, the default where `features` have none, `"none"`, or a number for each. See Details.
 #' @param size_factors the depth of each cell: `"library"`, or positive numbers, one a target cell, or a list of such vectors, `target` and `background`. See Details.

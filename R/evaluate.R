@@ -50,6 +50,7 @@ evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object
   data <- list(target = target, background = background)
   h <- list(target = object@h * object@d, background = object@h_background * object@d_background)
   masks <- check_mask(mask, !is.null(background), call)
+  if (!is.null(background)) masks <- share_mask(masks, mask, rownames(object@w), colnames(object@h), colnames(object@h_background))
   weights <- object@misc$weights
   cells <- list(target = weights$cells, background = weights$background)
   do.call(rbind, lapply(names(Filter(Negate(is.null), data)), function(set) {

@@ -107,6 +107,7 @@ read_sets <- function(target, background, call, arg = "target", reference = NULL
     check_same_features(x, y, "background", call)
   }
   masks <- check_mask(mask, !is.null(y), call)
+  if (!is.null(y)) masks <- share_mask(masks, mask, rownames(x), colnames(x), colnames(y))
   squares <- if (is.null(mixture)) is_mse(loss) else mixture[levels(modality)] == "mse"
   x <- mask_data(x, masks$target, arg, call)
   weights <- check_weights(with_modalities(weights, data_parts(x)$matrix, modality, squares, call), x, y, call)

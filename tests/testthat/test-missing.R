@@ -226,3 +226,19 @@ test_that("size factors make coefficients of deep and shallow cells comparable",
   expect_error(bcnmf(sim$x, k = 2, size_factors = "depth"), "positive numbers", class = "bcnmf_error")
   expect_error(bcnmf(sim$x, k = 2, size_factors = list(background = depth)), "but the data have none", class = "bcnmf_error")
 })
+
+test_that("a mask that has the names of both sets is for both", {
+  sim <- holed_sim()
+  x <- sim$x
+  y <- sim$y
+  rownames(x) <- rownames(y) <- paste0("gene", seq_len(nrow(x)))
+  colnames(x) <- paste0("t", seq_len(ncol(x)))
+  colnames(y) <- paste0("b", seq_len(ncol(y)))
+  both <- cbind(sim$hx, sim$hy)
+  dimnames(both) <- list(rownames(x), c(colnames(x), colnames(y)))
+  fit <- function(mask) bcnmf(x, y, k = 3, alpha = 0.1, maxit = 10, mask = mask)
+  apart <- list(target = sim$hx, background = sim$hy)
+  one <- fit(both[, rev(colnames(both))])
+  expect_same_model(one, fit(apart))
+  expect_identical(evaluate(one, x, y, mask = both), evaluate(one, x, y, mask = apart))
+})
