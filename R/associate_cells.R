@@ -139,7 +139,7 @@ cell_covariates <- function(fit, covariates, background, set, call) {
     refuse(covariates, "a data frame or a named list, with one row per cell", "covariates", call)
   }
   for (name in names(covariates)) check_covariate(covariates[[name]], name, call)
-  rows <- rows_by_name(fit, covariates)
+  rows <- rows_by_name(fit, covariates, "covariates", call)
   if (!is.null(rows)) {
     check_no_cell_lacks(fit, rows, own, "covariates", call)
   } else {
@@ -168,7 +168,7 @@ covariate_list <- function(fit, covariates, own, call) {
   if (any(names == "") || anyDuplicated(names)) {
     abort_bcnmf("Each of {.arg covariates} must have a name of its own.", arg = "covariates", value = names, call = call)
   }
-  rows <- lapply(covariates, function(x) rows_by_name(fit, x))
+  rows <- Map(function(x, name) rows_by_name(fit, x, sprintf("covariates$%s", name), call), covariates, names)
   named <- vapply(rows, function(at) any(!is.na(at)), NA)
   for (name in names[named]) {
     refuse_lacking(cell_names(fit)[own & is.na(rows[[name]])], "value", "cells", sprintf("covariates$%s", name), call)

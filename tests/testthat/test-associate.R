@@ -245,3 +245,20 @@ test_that("a cell of an object that is in both sets counts once, and is known by
   logistic <- function(covariates) associate(fit, "batch", "logistic", set = "target", covariates = covariates)
   expect_equal(logistic(depth[rev(colnames(object)), , drop = FALSE]), logistic(list(depth = unname(depth[colnames(fit$h), ]))))
 })
+
+test_that("names that target and background have both are not matched, and not ignored", {
+  fit <- grouped_fit(l = 30)
+  colnames(fit@h_background) <- colnames(fit@h)[1:30]
+  labels <- stats::setNames(every_second(60), colnames(fit@h))
+  expect_equal(associate(fit, labels), associate(fit, unname(labels)))
+  expect_bcnmf_error(associate(fit, rev(labels)), "these names repeat", arg = "groups")
+  expect_equal(associate(fit, list(target = rev(labels))), associate(fit, labels))
+  both <- c(labels, labels[1:30])
+  expect_equal(associate(fit, both), associate(fit, unname(both)))
+  expect_bcnmf_error(associate(fit, rev(both)), "these names repeat", arg = "groups")
+  depth <- stats::setNames(sqrt(1:60), names(labels))
+  logistic <- function(covariates) associate(fit, labels, "logistic", covariates = covariates)
+  expect_equal(logistic(list(depth = depth)), logistic(list(depth = unname(depth))))
+  expect_bcnmf_error(logistic(list(depth = rev(depth))), "these names repeat", arg = "covariates$depth")
+  expect_bcnmf_error(augment(fit, data.frame(depth = rev(depth))), "these names repeat", arg = "data")
+})
