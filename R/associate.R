@@ -36,15 +36,17 @@
 #'
 #' @param fit a `bcnmf` object.
 #' @param groups groups of cells, as `group_by` of [summary()][summary.bcnmf]: one label per target cell, or per target and then background cell, or a list with `target`,
-#'   `background` or both; by name where labels have the cells' names. Unlike there, cells that are given no label are left out: labels for the target cells alone compare target cells. Cells whose label is
-#'   missing (or `"NA"`) are left out with a message. `NULL` compares target with background.
+#'   `background` or both; by name where labels have the cells' names. Groups are in the order of the levels; of a list, a data frame or
+#'   columns by name those of background cells alone come first, as the natural reference. Unlike there, cells that are given no label are left out: labels for the target cells alone compare target cells. Cells whose label is
+#'   missing (or `"NA"`) are left out with a message. `NULL` compares target with background. Cells of an object that are in both sets count once, with a
+#'   message: as background cells in that comparison, else as target cells.
 #' @param test `"rank"`, `"logistic"` or `"pseudobulk"`, see Details.
 #' @param compare `"overall"`: one row per factor, for two groups the second level against the first. `"each"`: each group against the rest. `"first"`: each
 #'   other group against the first level.
 #' @param value compare a factor's `"share"` of the cell's total use, or the `"use"` itself, `d * h`.
 #' @param covariates for `"logistic"` and `"pseudobulk"`: a data frame or named list with one row per target cell, or per target and then background cell
-#'   (per background cell with `set = "background"`); numbers or labels. Rows of a data frame are matched by name where it and
-#'   the model have names of cells. Cells with missing values are left out with a message. For `"pseudobulk"` they must be constant within
+#'   (per background cell with `set = "background"`); numbers or labels. Rows of a data frame, and vectors of a list that have names, are matched by name where these and
+#'   the model's are names of cells. Cells with missing values are left out with a message. For `"pseudobulk"` they must be constant within
 #'   a sample's cells of a group.
 #' @param sample_by for `"pseudobulk"`: the sample of each cell, given as `groups` are.
 #' @param set which cells may take part: `"both"`, `"target"` or `"background"`.

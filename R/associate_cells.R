@@ -34,11 +34,12 @@ need_limma <- function(installed, call = rlang::caller_env()) {
 # one?), `groups`, `samples` and `covariates`. Cells that lack any of them are left out.
 tested_cells <- function(fit, groups, covariates, sample_by, set, call) {
   background <- cell_sets(fit) == "background"
+  once <- if (is.null(groups)) "background" else "target"
   if (is.null(groups)) {
     groups <- target_against_background(fit, set, call)
   }
   labels <- cell_labels(fit, groups, set, "groups", call)
-  takes_part <- labels$given
+  takes_part <- labels$given & !counted_twice(fit, labels$given, background, once)
   # what is not labelled needs neither samples nor covariates
   set <- if (!any(takes_part & background)) "target" else if (all(background[takes_part])) "background" else set
   keep <- leave_out(takes_part, is.na(labels$label), "label")
@@ -65,6 +66,16 @@ tested_cells <- function(fit, groups, covariates, sample_by, set, call) {
     index = which(keep), background = background[keep], groups = groups, samples = samples[keep],
     covariates = covariates
   )
+}
+
+# The copies not in `set` of an object's cells that take part in both sets, saying how many there are.
+counted_twice <- function(fit, takes_part, background, set) {
+  if (is.null(fit@misc$source)) return(rep(FALSE, length(background)))
+  names <- cell_names(fit)
+  stays <- background == (set == "background")
+  twice <- takes_part & !stays & names %in% names[takes_part & stays]
+  if (any(twice)) cli::cli_inform("{sum(twice)} cell{?s} of both sets {?is/are} counted once, in the {set}.")
+  twice
 }
 
 target_against_background <- function(fit, set, call) {
@@ -122,13 +133,13 @@ check_all_sampled <- function(unsampled, background, sample_by, call) {
 # One row per cell of both sets, of which those of a set that does not take part may be missing.
 cell_covariates <- function(fit, covariates, background, set, call) {
   if (names_columns(fit, covariates)) covariates <- do.call(rbind, unname(cell_columns(fit, covariates, "covariates", call)))
-  if (is.list(covariates) && !is.data.frame(covariates)) covariates <- covariate_list(covariates, call)
+  own <- if (set == "both") !logical(length(background)) else background == (set == "background")
+  if (is.list(covariates) && !is.data.frame(covariates)) covariates <- covariate_list(fit, covariates, own, call)
   if (!is.data.frame(covariates) || ncol(covariates) == 0) {
     refuse(covariates, "a data frame or a named list, with one row per cell", "covariates", call)
   }
   for (name in names(covariates)) check_covariate(covariates[[name]], name, call)
-  own <- if (set == "both") !logical(length(background)) else background == (set == "background")
-  rows <- rows_by_name(fit, covariates)
+  rows <- rows_by_name(fit, covariates, "covariates", call)
   if (!is.null(rows)) {
     check_no_cell_lacks(fit, rows, own, "covariates", call)
   } else {
@@ -151,12 +162,22 @@ rows_by_position <- function(n, own, call) {
   rows
 }
 
-covariate_list <- function(covariates, call) {
+# A data frame of a list's vectors. Those that have the cells' names are put into the cells' order, and the others are as long then.
+covariate_list <- function(fit, covariates, own, call) {
   names <- rlang::names2(covariates)
-  sizes <- lengths(covariates)
   if (any(names == "") || anyDuplicated(names)) {
     abort_bcnmf("Each of {.arg covariates} must have a name of its own.", arg = "covariates", value = names, call = call)
   }
+  rows <- Map(function(x, name) rows_by_name(fit, x, sprintf("covariates$%s", name), call), covariates, names)
+  named <- vapply(rows, function(at) any(!is.na(at)), NA)
+  for (name in names[named]) {
+    refuse_lacking(cell_names(fit)[own & is.na(rows[[name]])], "value", "cells", sprintf("covariates$%s", name), call)
+  }
+  if (any(named)) {
+    rows[!named] <- lapply(lengths(covariates)[!named], rows_by_position, own, call)
+    covariates <- Map(function(x, at) unname(x[at]), covariates, rows)
+  }
+  sizes <- lengths(covariates)
   if (length(unique(sizes)) > 1) {
     abort_bcnmf("{.arg covariates} must have the same length, not {paste(names, sizes, sep = ': ', collapse = ', ')}.",
       arg = "covariates", value = sizes, call = call

@@ -162,7 +162,7 @@
 #' @param ambient with `alpha` or `beta` and counts: the part of a background cell's counts that is taken as ambient, there in the background's
 #'   mean profile without any factor. It keeps a strong contrast bounded; 0 is the published objective. See Details.
 #' @param mask which entries are missing: `"NA"` for those that are `NA`; `"zeros"` for all zeros (and `NA`); a logical or numeric matrix, dense or sparse, of the target's shape, `TRUE` or not 0 where the target's
-#'   entries are missing (a larger one is matched by names; the data are copied); or a list of `target` and `background` with one of these each. `NULL`: none, and `NA` is an error.
+#'   entries are missing (a larger one is matched by names, and is for both sets where it has the background's cells too; the data are copied); or a list of `target` and `background` with one of these each. `NULL`: none, and `NA` is an error.
 #' @param weights how often features and cells count: a list of `features`, `cells` (of the target) and `background` (its cells), each a vector of numbers of at least 0, or left out. With
 #'   several modalities also `modalities`: `"equal"`, the default where `features` have none, `"none"`, or a number for each. See Details.
 #' @param size_factors the depth of each cell: `"library"`, or positive numbers, one a target cell, or a list of such vectors, `target` and `background`. See Details.
@@ -244,6 +244,7 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
         arg = "object", value = object, call = call
       )
     }
+    object <- in_model_order(object, init, "object", call)
     # full sweeps after mini-batches
     if ("batch_size" %in% given && is.null(batch_size)) inherited$update <- NULL
     list2env(inherited, environment())
@@ -290,12 +291,12 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
   fit
 }
 
-# Refuses bad data, and tells what the core sees in good ones.
-look_at_data <- function(x, y, settings, call) {
+# Refuses bad data, and tells what the core sees in good ones; `arg` is the user's name of `x`.
+look_at_data <- function(x, y, settings, call, arg = "target") {
   settings$maxit <- 0
   settings$seed <- settings$seed[1]
   settings$device <- cpu
-  rs_fit_data(core_call(rs_fit_new(x, y, settings), call))
+  rs_fit_data(core_call(rs_fit_new(x, y, settings), call, arg))
 }
 
 # What a continued fit takes from the model it continues, unless it was given.

@@ -103,6 +103,7 @@ check_consensus_data <- function(fits, target, background, call) {
 
 # The model that starts from the consensus loadings with the best coefficients of all cells.
 place_consensus <- function(found, fits, target, background, mask, maxit, threads, verbose, call) {
+  target <- in_model_order(target, fits[[1]], "target", call)
   weights <- model_weights(fits[[1]], target, background)
   sets <- read_sets(target, background, call,
     reference = found$w, mask = mask, weights = weights, loss = loss_of_data(fits[[1]], target), size_factors = inherited_size_factors(fits[[1]])

@@ -50,10 +50,12 @@ evaluate.bcnmf <- function(object, target, background = NULL, ..., loss = object
   data <- list(target = target, background = background)
   h <- list(target = object@h * object@d, background = object@h_background * object@d_background)
   masks <- check_mask(mask, !is.null(background), call)
+  if (!is.null(background)) masks <- share_mask(masks, mask, rownames(object@w), colnames(object@h), colnames(object@h_background))
   weights <- object@misc$weights
   cells <- list(target = weights$cells, background = weights$background)
   do.call(rbind, lapply(names(Filter(Negate(is.null), data)), function(set) {
-    sets <- read_sets(data[[set]], NULL, call, arg = set, reference = object@w, mask = list(target = masks[[set]]), loss = loss_of_data(object, data[[set]]))
+    values <- in_model_order(data[[set]], object, set, call)
+    sets <- read_sets(values, NULL, call, arg = set, reference = object@w, mask = list(target = masks[[set]]), loss = loss_of_data(object, values))
     x <- if (own) mix_sets(sets, object)$x else mix_data(sets$x, NULL)
     if (ncol(x) != ncol(h[[set]])) {
       abort_bcnmf(c(
@@ -79,7 +81,7 @@ check_evaluated <- function(fit, loss, call) {
 }
 
 evaluate_set <- function(set, x, fit, h, loss, threads, call) {
-  data <- look_at_data(x, NULL, fit_settings(k = 1, loss = loss, threads = threads, seed = 1), call)
+  data <- look_at_data(x, NULL, fit_settings(k = 1, loss = loss, threads = threads, seed = 1), call, set)
   divergence <- divergence_of(x, fit@w, h, fit, set, loss, threads, call)
   mean_profile <- mean_profile_model(x, data)
   null <- divergence_of(scale_data(x, NULL), mean_profile$w, mean_profile$h, fit, set, loss, threads, call)

@@ -124,6 +124,7 @@ reconstruct <- function(object, part) {
 # The wanted part of the data, dense, after checking that the data are the model's.
 observed_part <- function(object, data, part, call = rlang::caller_env()) {
   h <- if (part$set == "target") object@h else object@h_background
+  data <- in_model_order(data, object, "data", call)
   if (is_modalities(data)) data <- stack_modalities(order_modalities(data, object@misc$mixture), "data", call)$matrix
   if (is.data.frame(data)) data <- as.matrix(data)
   if (methods::is(data, "Matrix")) check_valid(data, "data", call)

@@ -39,7 +39,7 @@ labels_by_name <- function(fit, group_by, set, arg, call) {
     return(group_by)
   }
   labels <- if (is.data.frame(group_by)) interact(group_by, arg, call) else group_by
-  rows <- rows_by_name(fit, group_by)
+  rows <- rows_by_name(fit, group_by, arg, call)
   found <- !is.na(rows)
   if (!any(found)) return(labels)
   sets <- cell_sets(fit)

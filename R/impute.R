@@ -8,12 +8,12 @@
 #' @param object a `bcnmf` object.
 #' @param data the data the model was fitted to, features x cells, to fill in; or `NULL` for the predictions alone.
 #' @param set `"target"` or `"background"`.
-#' @param mask which entries of `data` are missing, as in [bcnmf()], for one set. By default those that were missing for the fit.
+#' @param mask which entries are missing, as in [bcnmf()], for one set. By default those that were missing for the fit.
 #' @param ... not used.
 #' @return With `data`, the same with the fitted values in the missing entries: a sparse matrix where `data` are one and `mask` is not
 #'   `"zeros"`, else a dense one. Without, a sparse matrix, features x cells, of the fitted values of the missing entries alone (all of them are stored).
 #' @section Errors: of class `bcnmf_error` when the model was fitted without a mask and none is given, when its mask was `"zeros"` and no `data` are
-#'   given (where they are zero is too much to keep), when the model has no background, and when `data` have other dimensions or
+#'   given (where they are zero is too much to keep), or `"NA"` is asked for without data, when the model has no background, and when `data` have other dimensions or
 #'   names than the model.
 #' @seealso [fitted()][fitted.bcnmf] for the whole reconstruction, [residuals()][residuals.bcnmf].
 #' @examples
@@ -49,17 +49,25 @@ impute.bcnmf <- function(object, data = NULL, set = c("target", "background"), m
       arg = "mask", call = call
     )
   }
-  places <- object@misc$masked[[set]]
-  if (is.null(places) && !identical(mask, "zeros")) places <- methods::new("ngCMatrix", p = integer(ncol(h) + 1), Dim = c(nrow(w), ncol(h)))
+  if (given) mask <- check_mask(mask, FALSE, call)$target
+  names <- list(rownames(w), colnames(h))
+  none <- methods::new("dgCMatrix", p = integer(ncol(h) + 1), Dim = c(nrow(w), ncol(h)), Dimnames = names)
+  places <- if (given && !is_mask_kind(mask)) {
+    mask_places(mask, none, "data", call)
+  } else if (identical(mask, object@misc$mask) && mask != "zeros") {
+    known <- object@misc$masked[[set]]
+    if (is.null(known)) mask_places(none, none, "data", call) else known
+  }
   if (is.null(data)) {
     if (is.null(places)) {
       abort_bcnmf(c(
-        "{.arg data} is missing: the model does not keep where they are zero.",
+        "{.arg data} is missing: the model does not keep where they are {if (mask == 'zeros') 'zero' else 'NA'}.",
         i = "With the data their missing entries are filled in; {.fn fitted} has all values."
       ), arg = "data", call = call)
     }
-    return(values_at(places, w, h, list(rownames(w), colnames(h))))
+    return(values_at(places, w, h, names))
   }
+  data <- in_model_order(data, object, "data", call)
   x <- data_parts(read_sets(data, NULL, call, arg = "data", reference = w, loss = loss_of_data(object, data))$x)$matrix
   check_valid(x, "data", call)
   if (ncol(x) != ncol(h)) {
@@ -71,10 +79,7 @@ impute.bcnmf <- function(object, data = NULL, set = c("target", "background"), m
     x[lost] <- (w %*% h)[lost]
     return(x)
   }
-  if (given) {
-    masks <- check_mask(mask, FALSE, call)
-    places <- missing_places(mask_data(x, masks$target, "data", call))
-  }
+  if (given) places <- missing_places(mask_data(x, mask, "data", call))
   fill_in(x, values_at(places, w, h, dimnames(x)))
 }
 

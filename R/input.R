@@ -109,6 +109,7 @@ read_sets <- function(target, background, call, arg = "target", reference = NULL
     check_same_features(x, y, "background", call)
   }
   masks <- check_mask(mask, !is.null(y), call)
+  if (!is.null(y)) masks <- share_mask(masks, mask, rownames(x), colnames(x), colnames(y))
   squares <- if (is.null(mixture)) is_mse(loss) else mixture[levels(modality)] == "mse"
   x <- mask_data(x, masks$target, arg, call)
   weights <- check_weights(with_modalities(weights, data_parts(x)$matrix, modality, squares, call), x, y, call)
@@ -118,7 +119,7 @@ read_sets <- function(target, background, call, arg = "target", reference = NULL
     x <- mix_data(x, unname(mixture[as.character(modality)]))
     if (!is.null(y)) y <- mix_data(y, data_parts(x)$losses)
   }
-  size_factors <- check_size_factors(size_factors, x, y, call)
+  size_factors <- check_size_factors(size_factors, x, y, arg, call)
   x <- scale_data(x, size_factors$target)
   if (!is.null(y)) y <- scale_data(y, size_factors$background)
   list(x = x, y = y, masks = masks, weights = weights, size_factors = size_factors, modality = modality, loss = loss, mixture = mixture)

@@ -87,6 +87,13 @@ check_mask <- function(mask, has_background, call) {
   list(target = mask, background = NULL)
 }
 
+# A matrix that has the names of both sets' cells, as that of an object has, is for both.
+share_mask <- function(masks, mask, features, target, background) {
+  named <- length(features) && length(target) && length(background) && !is.null(dim(mask)) && ncol(mask) > length(target)
+  if (named && all(features %in% rownames(mask)) && all(c(target, background) %in% colnames(mask))) masks$background <- mask
+  masks
+}
+
 is_mask_kind <- function(mask) is.character(mask) && is_scalar(mask) && mask %in% mask_kinds
 
 check_mask_matrix <- function(mask, call) {

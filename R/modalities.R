@@ -107,6 +107,18 @@ mix_data <- function(x, losses) {
 # What read_sets() is told of a model's losses, for data that may be a list of its modalities or one matrix.
 loss_of_data <- function(fit, data) if (is_modalities(data) || is.null(fit@misc$mixture)) model_losses(fit)
 
+# A list of a model's modalities in the order that these have there; other data as they are.
+in_model_order <- function(data, fit, arg, call) {
+  modality <- fit@misc$modality
+  if (is.null(modality) || !is_modalities(data)) return(data)
+  if (!setequal(levels(modality), rlang::names2(data)) || length(data) != nlevels(modality)) {
+    abort_bcnmf("{.arg {arg}} must have the model's modalities, {.val {levels(modality)}}; it has {.val {rlang::names2(data)}}.",
+      arg = arg, value = names(data), call = call
+    )
+  }
+  data[levels(modality)]
+}
+
 # Sets as a model with a loss for each modality needs them, whether they came as lists or not.
 mix_sets <- function(sets, fit) {
   if (is.null(fit@misc$mixture)) return(sets)

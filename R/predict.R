@@ -4,7 +4,8 @@
 #' convergence on its own, so the result does not depend on which cells come together.
 #'
 #' @param object a `bcnmf` object.
-#' @param newdata new cells, features x cells, as in [bcnmf()]; the features must be those of the model, in the same order. Or a Seurat object,
+#' @param newdata new cells, features x cells, as in [bcnmf()]; the features must be those of the model, in the same order
+#'   (of a model of several modalities: a list of these, or one matrix of all features in the order of `w`). Or a Seurat object,
 #'   SingleCellExperiment or SummarizedExperiment, of which the model's features are read by name, from the assay and layer that the model's own
 #'   cells came from (`"counts"` for a model of matrices).
 #' @param ... not used.
@@ -35,7 +36,7 @@ predict.bcnmf <- function(object, newdata, ..., mask = NULL, size_factors = NULL
   maxit <- check_count(maxit, arg = "maxit", call = call)
   check_flag(verbose, null_ok = TRUE, arg = "verbose", call = call)
   threads <- resolve_threads(threads, call)
-  if (holds_cells(newdata)) newdata <- read_new_cells(newdata, object, call)
+  newdata <- if (holds_cells(newdata)) read_new_cells(newdata, object, call) else in_model_order(newdata, object, "newdata", call)
   mask <- inherited_mask(object, mask, missing(mask), call)
   sets <- read_sets(newdata, NULL, call,
     arg = "newdata", reference = object@w, mask = mask, weights = model_weights(object, NULL, NULL), loss = loss_of_data(object, newdata)

@@ -8,6 +8,9 @@
 #' Only the chosen features and cells are read, once; assays on disk (DelayedArray) too. For every cell, target, background or neither, the result has
 #' the coefficients on the fitted basis; see the details of [bcnmf.Seurat()].
 #'
+#' Cells need no names, and names may repeat: a SingleCellExperiment keeps track of them. In a SummarizedExperiment such cells are known by their positions, so
+#' do not subset or reorder it before you take the model out.
+#'
 #' @param object a SingleCellExperiment or SummarizedExperiment; the target when `background` is a second one.
 #' @param split_by name of the column of `colData(object)` that tells target from background, such as `"condition"`.
 #' @param assay name or number of the assay: `"counts"` for `loss = "poisson"`, `"logcounts"` for `loss = "mse"`.
@@ -68,6 +71,8 @@ bcnmf.SummarizedExperiment <- function(object, k = NULL, split_by = NULL, backgr
     SingleCellExperiment::reducedDim(object, name) <- x
     # where subsetting does not lose it, as it does attributes
     SingleCellExperiment::int_metadata(object)$bcnmf[[name]] <- fit
+    # cells without names of their own are known by these when the object is subset
+    if (!identical(source$cells, colnames(object))) SingleCellExperiment::int_colData(object)$bcnmf <- source$cells
   } else {
     S4Vectors::metadata(object)[[name]] <- structure(x, model = fit)
   }
@@ -81,6 +86,8 @@ cell_source.SummarizedExperiment <- function(object, assay, layer, arg, call) {
   count <- length(SummarizedExperiment::assays(object, withDimnames = FALSE))
   if (is_number(assay)) {
     check_count(assay, max = count, arg = "assay", call = call)
+  } else if (is.null(assays) && count > 0) {
+    abort_bcnmf("The object's assays have no names: say which by its number, {.code assay = 1}.", arg = "assay", value = assay, call = call)
   } else {
     check_one_of(assay, assays, "assay", "The object has the assay{?s}", call)
   }
@@ -94,9 +101,10 @@ cell_source.SummarizedExperiment <- function(object, assay, layer, arg, call) {
   )
 }
 
-# Names of the cells, which an object of this kind may lack or repeat.
+# Names of the cells, which an object of this kind may lack or repeat; then those that bcnmf() gave them.
 container_cells <- function(object) {
-  names <- colnames(object)
+  given <- if (methods::is(object, "SingleCellExperiment")) SingleCellExperiment::int_colData(object)$bcnmf
+  names <- if (is.null(given)) colnames(object) else given
   if (is.null(names)) paste0("cell_", seq_len(ncol(object))) else make.unique(names)
 }
 

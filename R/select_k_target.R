@@ -188,6 +188,8 @@ k_target_verdict <- function(table, matched, used, k) {
     paste("no target-only factors:", why_nothing_shared)
   } else if (length(number) == 0) {
     "none selected: k_target = 0 was not compared"
+  } else if (nrow(table) == 1) {
+    sprintf("%d of %d factors for the target alone: nothing else was compared", number, k)
   } else if (number == 0 && used) {
     "no target-only factors: the background uses what was closed to it as well, when it may"
   } else if (number == 0) {

@@ -3,10 +3,11 @@
 
 slice_seconds <- 0.05
 
-# What a call of the core refuses becomes a condition of class `bcnmf_error`.
-core_call <- function(expr, call) {
+# What a call of the core refuses becomes a condition of class `bcnmf_error`. `target`: what the user calls the set that the core calls so.
+core_call <- function(expr, call, target = "target") {
   tryCatch(expr, error = function(e) {
-    abort_bcnmf("{conditionMessage(e)}", call = call)
+    message <- sub("^target\\b", target, conditionMessage(e))
+    abort_bcnmf("{message}", call = call)
   })
 }
 

@@ -3,11 +3,11 @@
 size_factor_texts <- "\"library\", positive numbers, one a cell, or a list of these for `target` and `background`"
 
 # The size factors of target and background, each NULL for 1, and the target's mean total that those of "library" are relative to.
-check_size_factors <- function(size_factors, x, y, call) {
+check_size_factors <- function(size_factors, x, y, arg, call) {
   none <- list(target = NULL, background = NULL, reference = NULL)
   if (is.null(size_factors)) return(none)
   if (identical(size_factors, "library")) {
-    totals <- list(target = cell_totals(x, call), background = if (!is.null(y)) cell_totals(y, call))
+    totals <- list(target = cell_totals(x, arg, call), background = if (!is.null(y)) cell_totals(y, "background", call))
     none$reference <- mean(totals$target)
     none[c("target", "background")] <- lapply(totals, library_factors, none$reference)
     return(none)
@@ -38,7 +38,7 @@ check_factors_of <- function(size_factors, x, call) {
 }
 
 # The sum of every cell, completed where entries are missing.
-cell_totals <- function(x, call) look_at_data(x, NULL, fit_settings(k = 1, loss = "mse", threads = 1, seed = 1), call)$cell_total
+cell_totals <- function(x, arg, call) look_at_data(x, NULL, fit_settings(k = 1, loss = "mse", threads = 1, seed = 1), call, arg)$cell_total
 
 # An empty cell has no size, and any will do.
 library_factors <- function(totals, reference) ifelse(totals > 0, totals / reference, 1)
@@ -72,7 +72,7 @@ new_size_factors <- function(fit, size_factors, x, call) {
   }
   if (is.null(size_factors) && is.null(had)) return(NULL)
   if (is.null(size_factors) || identical(size_factors, "library")) {
-    totals <- cell_totals(x, call)
+    totals <- cell_totals(x, "newdata", call)
     return(library_factors(totals, if (is.null(had)) mean(totals) else had$reference))
   }
   check_factors_of(size_factors, x, call)

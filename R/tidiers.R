@@ -145,7 +145,7 @@ augment.bcnmf <- function(x, data = NULL, value = c("share", "use"), ...) {
 # The rows of `data` that belong to the model's cells: all of them, or the target's only.
 rows_of_cells <- function(x, data, call = rlang::caller_env()) {
   target <- cell_sets(x) == "target"
-  rows <- rows_by_name(x, data)
+  rows <- rows_by_name(x, data, "data", call)
   if (!is.null(rows)) {
     only_target <- all(is.na(rows[!target]))
     check_no_cell_lacks(x, rows, target | !only_target, "data", call)

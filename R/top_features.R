@@ -48,7 +48,7 @@ top_features <- function(fit, n = 10, by = c("loading", "lift"), factors = NULL,
   listed_features <- rep(TRUE, nrow(fit@w))
   if (!is.null(modality)) {
     all <- model_modality(fit, rlang::current_env())
-    listed_features <- all == check_choice(modality, levels(all))
+    listed_features <- all == check_one_of(modality, levels(all), "modality", "The model has the modalit{?y/ies}", rlang::current_env())
   }
   labels <- feature_names(fit)
   chosen <- colnames(fit@w)[index]

@@ -32,17 +32,36 @@ cell_sets <- function(fit) rep(c("target", "background"), c(ncol(fit@h), ncol(fi
 # Where the names of `x`, a vector or a data frame, have each of `names` (NA where they do not); NULL where either has none that tell its
 # items apart. Row names that R numbered are no names.
 match_own_names <- function(names, x) {
-  own <- if (!is.data.frame(x)) names(x) else if (is.character(attr(x, "row.names"))) rownames(x)
+  own <- own_names(x)
   if (is.null(own) || is.null(names) || anyDuplicated(own) || anyDuplicated(names)) return(NULL)
   match(names, own)
 }
 
-# The item of a vector, or row of a data frame, for each of the target's, then the background's cells, by name.
-rows_by_name <- function(fit, data) {
-  rows <- match_own_names(if (!is.null(colnames(fit@h))) cell_names(fit), data)
+own_names <- function(x) if (!is.data.frame(x)) names(x) else if (is.character(attr(x, "row.names"))) rownames(x)
+
+# The item of a vector, or row of a data frame, for each of the target's, then the background's cells, by name. With the argument's name and call
+# it refuses items in another order that cannot be told apart.
+rows_by_name <- function(fit, data, arg = NULL, call = NULL) {
+  names <- if (!is.null(colnames(fit@h))) cell_names(fit)
+  # a cell of an object may be in both sets
+  distinct <- if (is.null(fit@misc$source)) names else unique(names)
+  rows <- match_own_names(distinct, data)
+  if (!is.null(rows)) rows <- rows[match(names, distinct)]
+  if (is.null(rows) && !is.null(names) && !is.null(arg)) check_in_order(fit, own_names(data), names, arg, call)
   # numbers that stand for names are none
   if (!is.null(rows) && is.null(colnames(fit@h_background))) rows[cell_sets(fit) == "background"] <- NA
   rows
+}
+
+# Names of cells that repeat say nothing but that items are in another order.
+check_in_order <- function(fit, own, names, arg, call) {
+  sets <- cell_sets(fit)
+  cells <- Filter(function(cells) setequal(own, cells) && length(own) == length(cells), list(names, names[sets == "target"], names[sets == "background"]))
+  if (length(own) == 0 || length(cells) == 0 || any(vapply(cells, identical, NA, as.character(own)))) return(invisible())
+  abort_bcnmf(c(
+    "{.arg {arg}} has the names of the cells in another order, but these names repeat, so it cannot be matched.",
+    i = "Put it into the order of the model's cells, target then background."
+  ), arg = arg, value = own, call = call)
 }
 
 # Refuses rows by name of cells that are needed but not there.

@@ -96,6 +96,16 @@ test_that("covariates of all cells, of which the target's are taken", {
   expect_bcnmf_error(
     associate(fit, every_second(60), "logistic", covariates = named[-90, , drop = FALSE]), "no row for 1 of .* \"cell1\"", arg = "covariates"
   )
+  # a list's too, each for itself
+  own <- stats::setNames(named$age, rownames(named))
+  batch <- rep_len(c("p", "q", "q"), 60)
+  expect_equal(
+    associate(fit, every_second(60), "logistic", covariates = list(age = own[31:90], batch = batch)),
+    associate(fit, every_second(60), "logistic", covariates = list(age = age[1:60], batch = batch))
+  )
+  expect_bcnmf_error(
+    associate(fit, every_second(60), "logistic", covariates = list(age = own[-90])), "no value for 1 of .* \"cell1\"", arg = "covariates$age"
+  )
   # a confounder takes its effect away
   shift <- every_second(60) == "treated"
   near <- withr::with_seed(3, shift + rnorm(60, 0, 0.3))

@@ -32,4 +32,6 @@ test_that("what cannot be evaluated is refused", {
   expect_bcnmf_error(evaluate(fit, sim$target[, 1:5]), "5 cells.*80", arg = "target")
   expect_bcnmf_error(evaluate(fit, sim$target, sim$background), "without one")
   expect_bcnmf_error(evaluate(fit, sim$target, loss = "kl"), "loss")
+  both <- bcnmf(sim$target, sim$background, k = 2, alpha = 0, maxit = 5)
+  expect_bcnmf_error(evaluate(both, sim$target, -sim$background), "^background must not hold negative values")
 })

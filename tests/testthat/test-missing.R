@@ -83,6 +83,13 @@ test_that("programs are found and missing entries filled in, better than by mean
   # other entries may be asked for
   one <- impute(fit, log1p(sim$x), mask = row(x) == 1 & col(x) == 2)
   expect_identical(which(one != log1p(sim$x)), as.integer(60 + 1))
+  asked <- row(x) == 1 & col(x) == 2
+  for (model in list(fit, bcnmf(sim$x, k = 2, maxit = 5))) {
+    expect_identical(impute(model, mask = asked)@x, fitted(model)[asked])
+    expect_bcnmf_error(impute(model, mask = asked[-1, ]), "but the data are 60 x", arg = "mask")
+  }
+  expect_identical(impute(fit, mask = "NA"), alone)
+  expect_bcnmf_error(impute(model, mask = "NA"), "does not keep where they are NA", arg = "data")
   zeros <- bcnmf(sim$x, k = 2, mask = "zeros", maxit = 10)
   expect_error(impute(zeros), "does not keep where they are zero", class = "bcnmf_error")
   expect_true(all(impute(zeros, sim$x)[sim$x > 0] == sim$x[sim$x > 0]))
@@ -201,6 +208,8 @@ test_that("size factors make coefficients of deep and shallow cells comparable",
   expect_equal(predict(fit, 2 * sim$x[, 1:5]), predict(fit, sim$x[, 1:5]), tolerance = 1e-4)
   numbers <- bcnmf(sim$x, k = 3, maxit = 10, size_factors = depth)
   expect_error(predict(numbers, sim$x), "`size_factors` is missing", class = "bcnmf_error")
+  expect_bcnmf_error(predict(bcnmf(sim$x, k = 2, size_factors = "library", maxit = 2), -sim$x), "^newdata must not hold negative values")
+  expect_bcnmf_error(bcnmf(sim$x, -sim$y, k = 2, size_factors = "library"), "^background must not hold negative values")
   expect_equal(dim(predict(numbers, sim$x, size_factors = depth)), c(3L, 120L))
   more <- bcnmf(sim$x, sim$y, init = fit, maxit = 1)
   expect_identical(more$size_factors, fit$size_factors)
@@ -216,4 +225,20 @@ test_that("size factors make coefficients of deep and shallow cells comparable",
   expect_error(bcnmf(sim$x, k = 2, size_factors = -depth), "positive numbers", class = "bcnmf_error")
   expect_error(bcnmf(sim$x, k = 2, size_factors = "depth"), "positive numbers", class = "bcnmf_error")
   expect_error(bcnmf(sim$x, k = 2, size_factors = list(background = depth)), "but the data have none", class = "bcnmf_error")
+})
+
+test_that("a mask that has the names of both sets is for both", {
+  sim <- holed_sim()
+  x <- sim$x
+  y <- sim$y
+  rownames(x) <- rownames(y) <- paste0("gene", seq_len(nrow(x)))
+  colnames(x) <- paste0("t", seq_len(ncol(x)))
+  colnames(y) <- paste0("b", seq_len(ncol(y)))
+  both <- cbind(sim$hx, sim$hy)
+  dimnames(both) <- list(rownames(x), c(colnames(x), colnames(y)))
+  fit <- function(mask) bcnmf(x, y, k = 3, alpha = 0.1, maxit = 10, mask = mask)
+  apart <- list(target = sim$hx, background = sim$hy)
+  one <- fit(both[, rev(colnames(both))])
+  expect_same_model(one, fit(apart))
+  expect_identical(evaluate(one, x, y, mask = both), evaluate(one, x, y, mask = apart))
 })

@@ -50,13 +50,24 @@ test_that("a model of modalities has their features, and does what others do", {
   table <- evaluate(fit, sim$target, sim$background)
   expect_equal(table$divergence, unname(fit$divergence[c("target", "background")]), tolerance = 1e-5)
   expect_identical(dim(residuals(fit, sim$target)), c(100L, 200L))
+  # modalities are known by name
+  other <- rev(sim$target)
+  expect_identical(predict(fit, other), predict(fit, sim$target))
+  expect_identical(evaluate(fit, other, rev(sim$background)), table)
+  expect_identical(residuals(fit, other), residuals(fit, sim$target))
+  high <- fitted(fit) > 5
+  expect_identical(impute(fit, other, mask = high), impute(fit, sim$target, mask = high))
+  for (wrong in list(other[1], c(other, other[1]), unname(other))) {
+    expect_bcnmf_error(predict(fit, wrong), "the model's modalities, \"rna\" and \"protein\"", arg = "newdata")
+  }
   on <- bcnmf(sim$target, sim$background, init = fit, maxit = 5, tol = 0)
   expect_lte(on$divergence[["objective"]], fit$divergence[["objective"]] * (1 + 1e-6))
   expect_identical(on$modality, fit$modality)
+  expect_identical(bcnmf(other, sim$background, init = fit, maxit = 5, tol = 0)$w, on$w)
   ranks <- select_rank(sim$target, k = 2:4, loss = "poisson", masks = 1, maxit = 30)
   expect_equal(sum(ranks$selected), 1)
   fits <- lapply(1:2, function(seed) bcnmf(sim$target, k = 3, loss = "nb", seed = seed, maxit = 50))
-  expect_identical(consensus(fits, target = sim$target)$model$modality, fit$modality)
+  expect_identical(consensus(fits, target = other)$model$modality, fit$modality)
 })
 
 test_that("proteins that some cells lack are missing", {
@@ -110,6 +121,8 @@ test_that("wrong modalities are refused", {
   expect_bcnmf_error(bcnmf(rbind(x$rna, x$protein), init = mixed), "as a list of them", arg = "object")
   expect_bcnmf_error(modalities(bcnmf(x$rna, k = 2, maxit = 2)), "no modalities", arg = "fit")
   expect_bcnmf_error(top_features(bcnmf(x, k = 2, maxit = 2), modality = "atac"), "rna", arg = "modality")
+  expect_bcnmf_error(top_features(bcnmf(x, k = 2, maxit = 2), modality = names(x)), "one name", arg = "modality")
+  expect_bcnmf_error(predict(mixed, x["rna"]), "the model's modalities", arg = "newdata")
 })
 
 # Counts of RNA, and proteins in another unit, so that they are no counts; these come first.

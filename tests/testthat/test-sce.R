@@ -128,3 +128,28 @@ test_that("what does not exist is refused, with what does", {
   expect_bcnmf_error(bcnmf_model(object), "no reduced dimension", "name")
   expect_bcnmf_error(bcnmf_model(few(object), "PCA"), "one called \"BCNMF\"", "name")
 })
+
+test_that("cells without names of their own are known again in another order", {
+  object <- sce_object()
+  n <- ncol(object)
+  order <- rev(seq_len(n))
+  object$half <- ifelse(seq_len(n) %% 3 == 0, "a", "b")
+  expected <- summary(bcnmf_model(few(object)), group_by = "half")
+  for (names in list(NULL, rep_len(paste0("cell", 1:70), n))) {
+    colnames(object) <- names
+    fitted <- few(object)
+    same <- function(object) expect_equal(summary(bcnmf_model(object), group_by = "half"), expected)
+    same(fitted[, order])
+    same(few(fitted, name = "again")[, order])
+    some <- summary(bcnmf_model(fitted[, 70:n]), group_by = "half", set = "background")
+    expect_equal(some$value, expected$value[expected$set == "background"])
+    expect_identical(colnames(fitted), names)
+  }
+})
+
+test_that("assays without names are asked for by number", {
+  object <- summarized()
+  names(SummarizedExperiment::assays(object)) <- NULL
+  expect_bcnmf_error(few(object), "no names.*assay = 1", "assay")
+  expect_same_model(bcnmf_model(few(object, assay = 1)), bcnmf_model(few(sce_object())))
+})

@@ -72,6 +72,7 @@ test_that("one factor, one mask, few cells, numbers that are given", {
   sim <- two_own()
   one <- tried(sim$target, sim$background, k = 1)
   expect_identical(one$k_target, 0L)
+  expect_match(attr(one, "verdict"), "nothing else was compared")
   expect_identical(attr(one, "shared"), NA_real_)
   given <- tried(sim$target, sim$background, k_target = c(3, 1, 1), masks = 1, most = 50)
   expect_identical(given$k_target, c(1L, 3L))

@@ -112,7 +112,9 @@ test_that("labels without the cells' names are taken by position", {
   colnames(repeated@h) <- c("a", "a", "b", "b")
   expect_equal(summary(repeated, stats::setNames(labels, c("b", "a", "c", "d"))), summary(repeated, labels))
   colnames(repeated@h) <- c("control1", "control2", "a", "b")
-  expect_equal(summary(repeated, stats::setNames(labels, rev(colnames(repeated@h)))), summary(repeated, labels))
+  expect_equal(summary(repeated, stats::setNames(labels, colnames(repeated@h))), summary(repeated, labels))
+  # which say that the order is another one, though
+  expect_bcnmf_error(summary(repeated, stats::setNames(labels, rev(colnames(repeated@h)))), "these names repeat", arg = "group_by")
 })
 
 test_that("measured numbers are no labels", {
