@@ -7,7 +7,8 @@
 #' @param name name of the reduction or reduced dimension.
 #' @param ... not used.
 #' @return A model of class [`bcnmf`][bcnmf-class].
-#' @section Errors: of class `bcnmf_error` when the object holds no model of that name, with the names it has.
+#' @section Errors: of class `bcnmf_error` when the object holds no model of that name, with the names it has, and when a SummarizedExperiment
+#'   has other cells than it had, without names that tell them apart.
 #' @examples
 #' x <- matrix(rpois(60 * 40, 3), 60, 40)
 #' fit <- bcnmf(x, k = 2, maxit = 20)

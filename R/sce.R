@@ -141,5 +141,16 @@ bcnmf_model.SummarizedExperiment <- function(object, name = "BCNMF", ...) {
     holds <- Filter(function(n) !is.null(model_of(n)), names)
     abort_no_model(name, holds, names, if (single_cell) "reduced dimension" else "metadata", call)
   }
+  if (!single_cell) check_same_places(S4Vectors::metadata(object)[[name]], object, call)
   with_cell_data(fit, plain_cell_data(object))
+}
+
+# Cells that only their places tell apart are not known again in others.
+check_same_places <- function(x, object, call) {
+  unique_names <- !is.null(rownames(x)) && !anyDuplicated(rownames(x))
+  if (unique_names || (nrow(x) == ncol(object) && identical(rownames(x), colnames(object)))) return(invisible())
+  abort_bcnmf(c(
+    "The object has other cells, or another order of them, than when the model was fitted, and their names do not tell them apart.",
+    i = "Give the cells different names before {.fn bcnmf}, or take the model out before you subset the object."
+  ), arg = "object", call = call)
 }

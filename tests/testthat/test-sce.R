@@ -147,6 +147,19 @@ test_that("cells without names of their own are known again in another order", {
   }
 })
 
+test_that("a SummarizedExperiment whose cells cannot be known again is refused", {
+  object <- summarized()
+  n <- ncol(object)
+  expect_identical(dim(bcnmf_model(few(object)[, n:1])), dim(bcnmf_model(few(object))))
+  for (names in list(NULL, rep_len(paste0("cell", 1:70), n))) {
+    colnames(object) <- names
+    fitted <- few(object)
+    expect_s4_class(bcnmf_model(fitted), "bcnmf")
+    expect_bcnmf_error(bcnmf_model(fitted[, -1]), "names do not tell them apart", "object")
+  }
+  expect_bcnmf_error(bcnmf_model(fitted[, n:1]), "names do not tell them apart", "object")
+})
+
 test_that("assays without names are asked for by number", {
   object <- summarized()
   names(SummarizedExperiment::assays(object)) <- NULL
