@@ -66,3 +66,10 @@ pub trait Driver {
     /// None once the driver exists, except that threads cannot be had.
     fn advance(&mut self, budget: Duration) -> Progress;
 }
+
+/// The places of some numbers, from the largest to the smallest; of equal ones the first comes first.
+fn decreasing(values: impl Iterator<Item = f64>) -> Vec<usize> {
+    let mut places: Vec<(f64, usize)> = values.zip(0..).collect();
+    places.sort_by(|a, b| b.0.total_cmp(&a.0));
+    places.into_iter().map(|(_, place)| place).collect()
+}

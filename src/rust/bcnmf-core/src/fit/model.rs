@@ -1,5 +1,6 @@
 //! What comes out of a fit.
 
+use super::decreasing;
 use crate::real::Real;
 use crate::width::padded;
 
@@ -95,8 +96,7 @@ impl Model {
         };
         let h_sums = [totals(&factors.h), totals(&factors.h_background)];
         let scale = |set: usize, k: usize| (h_sums[set][k] * w_sums[k]).min(f64::MAX);
-        let mut order: Vec<usize> = (0..k).collect();
-        order.sort_by(|&a, &b| scale(0, b).total_cmp(&scale(0, a)));
+        let order = decreasing((0..k).map(|factor| scale(0, factor)));
 
         let share = |value: f64, sum: f64| if sum > 0.0 { value / sum } else { 0.0 };
         let rows_of = |h: &[f64], sums: &[f64]| -> Vec<f64> {

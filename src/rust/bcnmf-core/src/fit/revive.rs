@@ -1,7 +1,7 @@
 //! Factors that do nothing: found, and started anew from what the model explains worst.
 
 use super::start::normalise_columns;
-use super::{FitParams, Problem, Scaling};
+use super::{FitParams, Problem, Scaling, decreasing};
 use crate::matrix::{Columns, Matrix, with_columns};
 use crate::real::Real;
 use crate::width::{column_sums, padded};
@@ -173,17 +173,18 @@ impl Residuals {
                 row.iter().zip(h).map(|(w, h)| w.wide() * h.wide()).sum()
             })
         };
-        let mut worst: Vec<(f64, usize)> = looked_at
+        let (parts, badly): (Vec<f64>, Vec<usize>) = looked_at
             .par_iter()
             .map(|&j| {
                 let left: f64 = residuals(j).iter().map(|(_, r)| r).sum();
                 (left * unit / sums[j], j)
             })
             .filter(|(part, _)| *part > WORTHWHILE)
-            .collect();
-        worst.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-        worst.truncate((2 * FEW * wanted).min(MOST_CANDIDATES));
-        let cells = worst.into_iter().map(|(part, j)| {
+            .unzip();
+        let worst = decreasing(parts.iter().copied());
+        let most = (2 * FEW * wanted).min(MOST_CANDIDATES);
+        let cells = worst.into_iter().take(most).map(|at| {
+            let (part, j) = (parts[at], badly[at]);
             let mut dense = vec![0.0; problem.target.rows()];
             for (i, r) in residuals(j) {
                 dense[i] = r;
@@ -215,14 +216,18 @@ impl Residuals {
                     },
                 );
             let (_, centre) = self.cells.swap_remove(first);
-            // A stable sort of cells whose order no thread has touched.
-            self.cells
-                .sort_by(|(_, a), (_, b)| cosine(&centre, b).total_cmp(&cosine(&centre, a)));
-            let rest = self.cells.split_off((few - 1).min(self.cells.len()));
+            let nearest = decreasing(self.cells.iter().map(|(_, r)| cosine(&centre, r)));
+            let (near, rest) = nearest.split_at((few - 1).min(nearest.len()));
             let mut seed = centre;
-            for (_, r) in std::mem::replace(&mut self.cells, rest) {
-                seed.iter_mut().zip(&r).for_each(|(sum, r)| *sum += r);
+            for &at in near {
+                let (_, r) = &self.cells[at];
+                seed.iter_mut().zip(r).for_each(|(sum, r)| *sum += r);
             }
+            let mut left = std::mem::take(&mut self.cells);
+            self.cells = rest
+                .iter()
+                .map(|&at| std::mem::take(&mut left[at]))
+                .collect();
             normalise_columns(&mut seed, 1);
             seeds.push(seed);
         }
