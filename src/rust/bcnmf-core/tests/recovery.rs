@@ -5,8 +5,9 @@ mod common;
 use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{
     By, Contrast, Dispersion, Dropout, Factors, FitParams, Model, Penalty, Projection,
-    ProjectionParams, Restarts,
+    ProjectionParams, Restarts, Steps,
 };
+use bcnmf_core::matrix::Missing;
 use bcnmf_core::real::Real;
 use bcnmf_core::simulate::Simulated;
 use bcnmf_core::{Driver, LossKind, Matrix, Problem, Start};
@@ -170,6 +171,28 @@ proptest! {
         let few = Data::new(common::fortran(&data.x.slice(ndarray::s![.., ..7]).to_owned()), None);
         let few = project::<f64>(few.matrices(sparse).0, &fit.w, how.clone(), 1);
         prop_assert!(distance(&few, &h[..7 * k]) <= 1e-6);
+    }
+
+    /// Squared errors of the entries that are known are a convex problem of each cell's own, wherever its steps start.
+    #[test]
+    fn missing_entries_do_not_hold_a_projection_back(
+        sparse: bool, seed: u64, k in 1..6usize, missing in prop_oneof![Just(Missing::Nan), Just(Missing::Zeros)],
+    ) {
+        let mut x = random(20, 40, 0.5, seed);
+        if missing == Missing::Nan {
+            x.zip_mut_with(&random(20, 40, 1.0, !seed), |x, place| if *place > 0.7 { *x = f64::NAN });
+        }
+        let data = Data::new(x, None).with_missing(missing);
+        let params = FitParams { maxit: 60, tol: 0.0, steps: Steps::fast(LossKind::Mse), ..FitParams::new(k, LossKind::Mse) };
+        let fit = data.fit::<f64>(sparse, &params, &Start::Seed(seed)).factors();
+        let (h_penalty, size) = (Penalty::default(), data.problem(sparse).size(k));
+        let how = ProjectionParams { loss: LossKind::Mse, maxit: 20_000, tol: 1e-10, h_penalty, size, sizes: vec![], dropout: Dropout::default(), weights: vec![], mixture: vec![], size_factors: vec![] };
+        for tol in [1e-9, 0.0] {
+            let h = project::<f64>(data.matrices(sparse).0, &fit.w, ProjectionParams { tol, ..how.clone() }, 1);
+            let own = naive(&data, &fit, &params).target;
+            let best = naive(&data, &Factors { h, ..fit.clone() }, &params).target;
+            prop_assert!(best <= own * (1.0 + 1e-6), "{best:e} {own:e}");
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 
 mod common;
 
-use bcnmf_core::fit::{By, Contrast, Dispersion, Factors, FitParams, Record, Scaling, Steps};
+use bcnmf_core::fit::{
+    By, Contrast, Dispersion, Factors, FitParams, Penalty, Record, Scaling, Steps,
+};
 use bcnmf_core::real::Real;
 use bcnmf_core::{LossKind, Start};
 use common::scenario::{Data, Scenario, losses, random, scenarios, start_of};
@@ -211,6 +213,31 @@ fn a_factor_that_the_target_does_not_use_stays_finite() {
     ] {
         runs_away::<f64>(loss);
         runs_away::<f32>(loss);
+    }
+}
+
+/// A strong penalty takes all of the target out of some factors. Without a weight the background has no word in what becomes of their loadings, and its
+/// coefficients still stay where they are a response.
+#[test]
+fn a_background_without_weight_stays_finite_where_factors_die() {
+    for seed in 0..10 {
+        let data = Data::new(random(30, 40, 0.4, seed), Some(random(30, 30, 0.4, !seed)));
+        let params = FitParams {
+            maxit: 100,
+            tol: 0.0,
+            h_penalty: Penalty { l1: 2.0, l2: 0.0 },
+            steps: Steps::fast(LossKind::Mse),
+            ..FitParams::new(6, LossKind::Mse)
+        };
+        let nothing: f64 = data.y.iter().flatten().map(|y| y * y).sum();
+        let check = |failed: bool, history: &[Record]| {
+            assert!(!failed, "{history:?}");
+            assert!(history[100].background <= nothing, "{history:?}");
+        };
+        let double = data.fit::<f64>(true, &params, &Start::Seed(seed));
+        check(double.failed(), double.history());
+        let single = data.fit::<f32>(true, &params, &Start::Seed(seed));
+        check(single.failed(), single.history());
     }
 }
 

@@ -31,6 +31,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// Loadings that summed to 1 and sum to more than this after a step belong to a factor that the target does not use.
+const RUNAWAY: f64 = 1e3;
+
 /// One fit in progress, from one start.
 ///
 /// The cells' coefficients are kept twice, so that whenever the fit is left in the middle of a pass the
@@ -555,13 +558,14 @@ impl<'a, T: Real> FullBatch<'a, T> {
         if let Some(lengths) = &mut self.step_length {
             lengths.shorten(&self.w, &mut self.w_next);
         }
-        self.normalise_next()?;
+        let grown = self.normalise_next()?;
         if !self.next_in_range()? {
             return Ok(());
         }
         self.change = correlation_distance(self.model(), &self.w_next, self.entries());
         std::mem::swap(&mut self.w, &mut self.w_next);
         self.cells.swap();
+        self.hold_background(&grown)?;
         self.estimate_sizes(records);
         self.converged = self.change < self.params.tol && self.sizes.settled();
         let revived = self.revive()?;
@@ -642,6 +646,18 @@ impl<'a, T: Real> FullBatch<'a, T> {
         scale_factors(&mut self.w_next, &down);
         self.cells.scale_next(&sums)?;
         Ok(sums)
+    }
+
+    /// Without a weight of the background nothing holds the loadings of a factor that the target does not use. Where they have `grown` out of all measure, the
+    /// background's coefficients, which were for others, do not go with them: steps from there would be rounding.
+    fn hold_background(&mut self, grown: &[f64]) -> Result<()> {
+        let beside = self.params.weight == 0.0 && self.problem.background.is_some();
+        if beside && grown.iter().any(|sum| *sum > RUNAWAY) {
+            let back = |sum: &f64| if *sum > RUNAWAY { sum.recip() } else { 1.0 };
+            let back: Vec<f64> = grown.iter().map(back).collect();
+            scale_factors(&mut self.cells.host()?.now[1], &back);
+        }
+        Ok(())
     }
 
     /// Whether the new W and H are numbers that can be gone on with; if not, the fit has failed.

@@ -20,6 +20,9 @@ use crate::width::{Dynamic, Rows, RowsMut, Width, dot, dot_wide};
 use pulp::{Scalar, Simd, WithSimd};
 use rayon::prelude::*;
 
+/// Most passes of coordinate descent in which entries that do not count stay what they were taken to be.
+const ROUND: usize = 20;
+
 /// The squared error.
 #[derive(Clone, Copy, Debug)]
 pub struct Mse;
@@ -215,8 +218,21 @@ impl<T: Real> WithSimd for CellSteps<'_, T> {
                 }
                 gram = &own;
             }
-            descend(simd, width, gram, h, [wx, gh], control);
-            return divergence.into();
+            // In each round entries that do not count are taken to be what they were fitted by at its beginning.
+            let several = control.steps > ROUND && !cell.is_whole();
+            let mut left = control.steps;
+            loop {
+                let round = Control {
+                    steps: if several { left.min(ROUND) } else { left },
+                    ..*control
+                };
+                let taken = descend(simd, width, gram, h, [&wx, &gh], &round);
+                left -= taken;
+                if !several || taken == 1 || left == 0 {
+                    return divergence.into();
+                }
+                gh = gram_times(simd, width, basis, cell, h);
+            }
         }
         // Held-out entries are another set for every cell and every fit, and many: a Gram matrix for each cell would cost more than
         // its steps.
@@ -335,30 +351,30 @@ pub(super) fn sums_and_squares<S: Simd, T: Real, K: Width>(
 
 /// Several steps at once: passes of coordinate descent over a cell's coefficients, each of which is set to its best
 /// value given the others. As cheap as multiplicative steps and much faster, as
-/// one coefficient may take over from another at once. What is zero stays zero, as in the other steps.
+/// one coefficient may take over from another at once. What is zero stays zero, as in the other steps. How many passes were taken.
 #[inline(always)]
 fn descend<S: Simd, T: Real, K: Width>(
     simd: S,
     width: K,
     gram: &[T],
     h: &mut [T],
-    [wx, gh]: [K::Vector<T>; 2],
+    [wx, gh]: [&[T]; 2],
     control: &Control<T>,
-) {
+) -> usize {
     let gram = width.rows(gram);
-    let mut gradient = gh;
+    let mut gradient = width.zeros::<T>();
     let gradient = gradient.as_mut();
-    for ((g, &wx), &h) in gradient.iter_mut().zip(wx.as_ref()).zip(h.iter()) {
-        *g = *g - wx + control.l1 + control.l2 * h;
+    for (((g, &gh), &wx), &h) in gradient.iter_mut().zip(gh).zip(wx).zip(h.iter()) {
+        *g = gh - wx + control.l1 + control.l2 * h;
     }
     let floor = control.floor.max(T::FLOOR);
-    for _ in 0..control.steps {
+    for pass in 1..=control.steps {
         let (mut largest, mut change) = (T::zero(), T::zero());
         for k in 0..width.size() {
             let (row, old) = (gram.row(k), h[k]);
             if old > T::zero() {
                 let best = old - gradient[k] / (row[k] + control.l2 + control.guard);
-                let new = floored(above_rounding(best, old), old, wx.as_ref()[k], floor);
+                let new = floored(above_rounding(best, old), old, wx[k], floor);
                 if new != old {
                     add_scaled(simd, gradient, new - old, row);
                     gradient[k] += control.l2 * (new - old);
@@ -369,9 +385,10 @@ fn descend<S: Simd, T: Real, K: Width>(
             }
         }
         if change <= control.tolerance * largest {
-            break;
+            return pass;
         }
     }
+    control.steps
 }
 
 /// `WᵀW h` over all features.
