@@ -24,10 +24,13 @@ data_parts <- function(x) {
   if (inherits(x, "bcnmf_data")) unclass(x) else list(matrix = x, missing = "none", features = NULL, cells = NULL, size_factors = NULL, losses = NULL)
 }
 
+# How often each cell of a set, in its parts, counts.
+cell_weights <- function(set) if (is.null(set$cells)) rep(1, ncol(set$matrix)) else set$cells
+
 # The mean of all cells as one; NULL where entries are missing, as cells lack different ones.
 mean_cell <- function(x) {
   set <- data_parts(x)
-  weights <- if (is.null(set$cells)) rep(1, ncol(set$matrix)) else set$cells
+  weights <- cell_weights(set)
   if (set$missing != "none" || sum(weights) == 0) return(NULL)
   bcnmf_data(as.matrix(set$matrix %*% (weights / sum(weights))), features = set$features, losses = set$losses)
 }
@@ -38,11 +41,10 @@ bind_cells <- function(x, y) {
   y <- data_parts(y)
   # names may differ, or repeat
   dimnames(x$matrix) <- dimnames(y$matrix) <- list(NULL, NULL)
-  weights <- function(set) if (is.null(set$cells)) rep(1, ncol(set$matrix)) else set$cells
   kinds <- setdiff(c(x$missing, y$missing), "none")
   bcnmf_data(
     core_matrix(cbind(x$matrix, y$matrix), "target", rlang::caller_env()), if (length(kinds)) kinds[1] else "none",
-    x$features, if (!is.null(x$cells) || !is.null(y$cells)) c(weights(x), weights(y)),
+    x$features, if (!is.null(x$cells) || !is.null(y$cells)) c(cell_weights(x), cell_weights(y)),
     losses = x$losses
   )
 }

@@ -67,10 +67,6 @@ project <- function(x, w, fit, size, tol, maxit, threads, verbose, call) {
 # The same with settings as the core takes them.
 project_cells <- function(x, w, settings, verbose, call) {
   session <- core_call(rs_project_new(x, w, settings), call)
-  finished <- drive(
-    function(seconds) rs_project_advance(session, seconds),
-    on_interrupt = function() NULL, progress_bar(verbose, "Projecting"), call
-  )
-  if (!finished) rlang::interrupt()
+  drive_or_leave(function(seconds) rs_project_advance(session, seconds), progress_bar(verbose, "Projecting"), call)
   core_call(rs_project_result(session), call)
 }

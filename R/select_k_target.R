@@ -80,8 +80,8 @@ check_both_sets <- function(target, background, what, call) {
 least_use <- 0.25
 # One that it would use by as much, if it were not closed, is not. More than above: in short fits weak programs are not yet free of others.
 most_use <- 0.5
-# Nor less than that in the sum of its cells.
-most_use_of_sum <- 0.1
+# Unless the mean of its cells would use it by less than this.
+most_use_of_mean <- 0.1
 
 # Of checked data.
 find_k_target <- function(x, y, k, k_target, settings, verbose, call) {
@@ -152,9 +152,9 @@ own_factors <- function(fit, number, y, settings, call) {
     utils::tail(background_use(factors), number)
   }
   own <- uses(y, tol = 1e-3, maxit = 100) < most_use
-  # noise in a cell adds to what it seems to use of a weak program, and never takes away; in the sum of all cells there is none
+  # noise in a cell adds to what it seems to use of a weak program, and never takes away; in the mean of all cells there is next to none
   together <- if (!all(own, na.rm = TRUE)) mean_cell(y)
-  if (!is.null(together)) own <- own | uses(together, tol = 1e-6, maxit = 2000) < most_use_of_sum
+  if (!is.null(together)) own <- own | uses(together, tol = 1e-6, maxit = 2000) < most_use_of_mean
   sum(own, na.rm = TRUE)
 }
 

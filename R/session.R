@@ -45,6 +45,11 @@ drive <- function(advance, on_interrupt, bar, call) {
   )
 }
 
+# Drives what is of no use unless it is finished, and leaves the user's call if Ctrl-C comes first.
+drive_or_leave <- function(advance, bar, call) {
+  if (!drive(advance, function() NULL, bar, call)) rlang::interrupt()
+}
+
 # A fit of a session that is open, to its end; FALSE if Ctrl-C came first, and the model is then that of the last complete sweep.
 finish_fit <- function(session, call, bar = progress_bar(FALSE)) {
   drive(function(seconds) rs_fit_advance(session, seconds), function() rs_fit_stop(session), bar, call)

@@ -80,8 +80,7 @@ simulate_contrast <- function(n_features = 3000, n_target = 4000, n_background =
 
 simulate_counts <- function(settings, call) {
   session <- core_call(rs_simulate_new(settings), call)
-  finished <- drive(function(seconds) rs_simulate_advance(session, seconds), function() NULL, progress_bar(FALSE), call)
-  if (!finished) rlang::interrupt()
+  drive_or_leave(function(seconds) rs_simulate_advance(session, seconds), progress_bar(FALSE), call)
   core_call(rs_simulate_result(session), call)
 }
 

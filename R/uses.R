@@ -46,10 +46,13 @@ rows_by_name <- function(fit, data, arg = NULL, call = NULL) {
   # a cell of an object may be in both sets
   distinct <- if (is.null(fit@misc$source)) names else unique(names)
   rows <- match_own_names(distinct, data)
-  if (!is.null(rows)) rows <- rows[match(names, distinct)]
-  if (is.null(rows) && !is.null(names) && !is.null(arg)) check_in_order(fit, own_names(data), names, arg, call)
+  if (is.null(rows)) {
+    if (!is.null(names) && !is.null(arg)) check_in_order(fit, own_names(data), names, arg, call)
+    return(NULL)
+  }
+  rows <- rows[match(names, distinct)]
   # numbers that stand for names are none
-  if (!is.null(rows) && is.null(colnames(fit@h_background))) rows[cell_sets(fit) == "background"] <- NA
+  if (is.null(colnames(fit@h_background))) rows[cell_sets(fit) == "background"] <- NA
   rows
 }
 

@@ -200,9 +200,8 @@ impl<T: Real> WithSimd for CellSteps<'_, T> {
             control,
         } = self;
         let width = Dynamic(h.len());
-        let wx = wx.to_vec();
         let mut gh = gram_times(simd, width, basis, cell, h);
-        let divergence = errors_of(basis, cell, h, [&wx, &gh], squares);
+        let divergence = errors_of(basis, cell, h, [wx, &gh], squares);
         if control.steps > 1 && cell.held_at.is_empty() {
             let mut own: Vec<T>;
             let mut gram = basis.shared;
@@ -226,7 +225,7 @@ impl<T: Real> WithSimd for CellSteps<'_, T> {
                     steps: if several { left.min(ROUND) } else { left },
                     ..*control
                 };
-                let taken = descend(simd, width, gram, h, [&wx, &gh], &round);
+                let taken = descend(simd, width, gram, h, [wx, &gh], &round);
                 left -= taken;
                 if !several || taken == 1 || left == 0 {
                     return divergence.into();
@@ -240,7 +239,7 @@ impl<T: Real> WithSimd for CellSteps<'_, T> {
             if step > 0 {
                 gh = gram_times(simd, width, basis, cell, h);
             }
-            let mut pull = wx.clone();
+            let mut pull = wx.to_vec();
             add_slack(simd, width, basis, cell, h, [&mut pull, &mut gh], control);
             if update_cell(Mse, h, &pull, &gh, control) {
                 break;
