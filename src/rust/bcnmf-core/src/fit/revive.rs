@@ -142,7 +142,16 @@ pub(crate) fn look<T: Real>(w: &[T], h: &[T], params: &FitParams) -> Degenerate 
         .map(|(w, h)| w * h)
         .collect();
     let target_only: Vec<bool> = (0..k).map(|f| f >= k - params.k_target).collect();
-    Degenerate::find(&gram, &totals, &target_only)
+    let mut found = Degenerate::find(&gram, &totals, &target_only);
+    let moves = |f: usize| f < k - params.hold;
+    found.dead.retain(|&f| moves(f));
+    for (f, twin) in &mut found.duplicates {
+        if !moves(*f) {
+            std::mem::swap(f, twin);
+        }
+    }
+    found.duplicates.retain(|&(f, _)| moves(f));
+    found
 }
 
 /// What the model leaves unexplained of the cells that it explains worst, worst first.
