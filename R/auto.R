@@ -46,12 +46,13 @@ auto_k_target <- function(x, y, settings, grow, verbose, call) {
 }
 
 # A program of the target that is weak among all cells may not be worth a factor to select_rank(), and yet be worth one of the target's own. So one such
-# factor is added as long as that predicts better than the model without it, by `least` where that has one already, and better than one more shared factor does.
-grow_target_only <- function(x, y, found, settings, verbose, call, least = settings$tolerance) {
+# factor is added as long as that predicts better than the model without it, by `least`, and better than one more shared factor does; until there are `enough`.
+grow_target_only <- function(x, y, found, settings, verbose, call, least = settings$tolerance, enough = Inf) {
   chosen <- function(table) table[table$selected, ]
   while (!shares_nothing(attr(found, "shared")) && attr(found, "k") < min(dim(x), settings$most)) {
     number <- chosen(found)$k_target
-    most <- (1 - if (number > 0) least else settings$tolerance) * chosen(found)$loss
+    if (number >= enough) break
+    most <- (1 - least) * chosen(found)$loss
     compare <- function(numbers) find_k_target(x, y, attr(found, "k") + 1L, numbers, settings, verbose, call, shared = attr(found, "shared"))
     # mostly it does not, and one look tells; what closing a factor of a fit with none leads to takes both
     if (number > 0 && chosen(compare(number + 1L))$loss > most) break

@@ -7,7 +7,7 @@ much_better <- 0.1
 # At most so many times the user's `k`: where each doubling tells more, as in pictures, there is no end to it.
 most_beside <- 4
 
-# One more target-only factor beside others is worth it from this part on: a program with 1 % of the counts is worth 0.006, parts of one response to interferon up to 0.003.
+# Where there are target-only factors, one more is worth it from this part on: a program with 1 % of the counts is worth 0.006, parts of one response to interferon up to 0.003.
 worth_another <- 0.005
 
 # `found` (of find_k_target()) of more factors, where its own are too few and target-only ones show beside more; `settings` are what it was found with.
@@ -15,8 +15,9 @@ find_beside <- function(x, y, found, settings, verbose, call) {
   if (shares_nothing(attr(found, "shared"))) return(found)
   number <- function(table) table$k_target[table$selected]
   wide <- double_factors(x, y, found, settings, verbose, call)
-  wide <- grow_target_only(x, y, wide, settings, verbose, call, least = worth_another)
   k <- attr(found, "k")
+  least <- if (number(wide) > 0) worth_another else settings$tolerance
+  wide <- grow_target_only(x, y, wide, settings, verbose, call, least = least, enough = k - 1)
   enough <- attr(wide, "k")
   # all of them, or the model would miss some for others
   if (enough == k || number(wide) == 0 || number(wide) >= k) return(found)

@@ -30,6 +30,22 @@ test_that("one more factor is enough where one is missing", {
   expect_gt(max(cosine(held_loadings(fit), sim$w[, "target1", drop = FALSE])), 0.95)
 })
 
+test_that("programs are found where the factors are as many as the shared ones, and with other losses and data", {
+  sim <- eight()
+  six <- few(sim, k = 6)
+  expect_identical(six$beside, 8L)
+  expect_true(all(own_programs(six, sim) > 0.95))
+  x <- as.matrix(sim$target)
+  x[rs_uniform(1, length(x)) < 0.1] <- NA
+  for (fit in list(
+    bcnmf(sim$target, sim$background, k = 4, loss = "nb", maxit = 10, verbose = FALSE),
+    bcnmf(x, sim$background, k = 4, loss = "poisson", mask = "NA", weights = list(cells = rep(1:2, 250)), maxit = 10, verbose = FALSE)
+  )) {
+    expect_identical(names(fit$target_only)[fit$target_only], fit$held)
+    expect_true(all(own_programs(fit, sim) > 0.9))
+  }
+})
+
 test_that("every seed, start, pass and continuation holds the same", {
   sim <- eight()
   fit <- few(sim)

@@ -235,7 +235,7 @@ pub struct FitParams {
     pub weight: f64,
     /// The last so many factors are not available to the background.
     pub k_target: usize,
-    /// The last so many of these keep the loadings that they start with. Not a start from a seed, which has none to keep.
+    /// The last so many of these keep the loadings that they start with.
     pub hold: usize,
     /// Most sweeps.
     pub maxit: usize,
