@@ -10,12 +10,13 @@ choose_contrast <- function(x, y, settings, grow, verbose, call) {
   data <- if (to_find) look_at_data(x, y, plain_settings(settings), call)
   if (is.na(settings$k_target)) {
     tables$k_targets <- found <- if (settings$k > 1) auto_k_target(x, y, settings, grow, verbose, call)
-    if (!is.null(found)) settings$k <- attr(found, "k")
+    if (grow && !is.null(found)) settings$k <- attr(found, "k")
     settings$k_target <- if (is.null(found)) 0L else found$k_target[found$selected]
     # sets that share nothing, or cannot be judged, bear no contrast of the other kind either
     hopeless <- settings$k > 1 && (is.null(found) || shares_nothing(attr(found, "shared")))
     if (settings$k_target == 0) settings[c("contrast", "strength")] <- list(if (hopeless) "alpha" else "auto", 0)
     say_choice(found, verbose)
+    if (!is.null(found) && attr(found, "k") > settings$k) settings <- hold_programs(x, y, found, settings, verbose, call)
   }
   if (settings$contrast == "auto") {
     tables$alpha_path <- found <- auto_path(x, y, settings, data$size_ratio, verbose, call)
@@ -33,19 +34,30 @@ auto_k_target <- function(x, y, settings, grow, verbose, call) {
   own$most <- max(defaults$most, settings$k)
   judged({
     found <- find_k_target(x, y, settings$k, NULL, own, verbose, call)
-    if (grow) grow_target_only(x, y, found, own, verbose, call) else found
+    if (grow) {
+      grow_target_only(x, y, found, own, verbose, call)
+    } else if (settings$init == "given") {
+      # who says where to start, starts there
+      found
+    } else {
+      find_beside(x, y, found, own, verbose, call)
+    }
   })
 }
 
 # A program of the target that is weak among all cells may not be worth a factor to select_rank(), and yet be worth one of the target's own. So one such
-# factor is added as long as that predicts better than the model without it, and better than one more shared factor does.
-grow_target_only <- function(x, y, found, settings, verbose, call) {
+# factor is added as long as that predicts better than the model without it, by `least`, and better than one more shared factor does; until there are `enough`.
+grow_target_only <- function(x, y, found, settings, verbose, call, least = settings$tolerance, enough = Inf) {
   chosen <- function(table) table[table$selected, ]
   while (!shares_nothing(attr(found, "shared")) && attr(found, "k") < min(dim(x), settings$most)) {
     number <- chosen(found)$k_target
-    more <- find_k_target(x, y, attr(found, "k") + 1L, number + 0:1, settings, verbose, call)
-    better <- chosen(more)$k_target > number && chosen(more)$loss < (1 - settings$tolerance) * chosen(found)$loss
-    if (!better) break
+    if (number >= enough) break
+    most <- (1 - least) * chosen(found)$loss
+    compare <- function(numbers) find_k_target(x, y, attr(found, "k") + 1L, numbers, settings, verbose, call, shared = attr(found, "shared"))
+    # mostly it does not, and one look tells; what closing a factor of a fit with none leads to takes both
+    if (number > 0 && chosen(compare(number + 1L))$loss > most) break
+    more <- compare(number + 0:1)
+    if (chosen(more)$k_target == number || chosen(more)$loss > most) break
     found <- more
   }
   found

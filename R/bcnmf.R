@@ -17,9 +17,15 @@
 #'
 #' **Which of them, unless you say.** With a background and no `alpha`, `beta` or `k_target`, [select_k_target()] counts by held-out entries how many factors are the target's alone, and they are fitted as such.
 #' If there are none, [alpha_path()] looks for the strongest contrast that costs the target at most 1 % of its held-out fit; and if the two sets share nothing, so that contrast cannot help, the fit is plain NMF.
-#' A message says what was chosen and why, unless `verbose = FALSE`; the tables are in `fit$k_targets` and `fit$alpha_path`. This takes about as long as two plain fits of a thousand cells, and more where those need few sweeps (`bench/RESULTS-choices.md`); Ctrl-C
+#' A message says what was chosen and why, unless `verbose = FALSE`; the tables are in `fit$k_targets` and `fit$alpha_path`. This takes about as long as two or three plain fits of a thousand cells, and more where those need few sweeps or `k` is too small (`bench/RESULTS-choices.md`); Ctrl-C
 #' there ends the call, as nothing has been fitted yet. On our benches (`bench/RESULTS-quality.md`) target-only factors found what contrast strengths missed, from every seed, at the price of a per cent of the target's fit.
 #' The published contrast is `alpha = ` a number.
+#'
+#' **Fewer factors than programs.** What both sets share and too few factors leave unexplained would be taken up by the target-only ones: they mix it with the target's own programs, or none pays at all. So
+#' target-only factors that are counted do not depend on `k`. As long as twice as many factors predict held-out entries better by a tenth (up to four times `k`), and then as long as one more target-only factor does, they are looked for
+#' beside more. Where that finds what fits with `k` do not, the fit *holds* the target-only loadings of a full fit with so many factors, and only the shared ones adapt to `k`. A message and the printed model say so, `fit$held` names them, and `fit$beside`
+#' is the number of factors that they are from, with which there is room for all. On simulated counts of eight programs that brings two target-only ones with 2.5 % of the counts each from a cosine of 0.27 to 0.99 at `k = 4`. Shared factors are fewer then: the target
+#' is described the better the nearer `k` is to `fit$beside`. A number of your own, `k_target = 2`, or a start of your own is fitted as it is.
 #'
 #' **A bound for counts.** With `"poisson"`, `"nb"` and `"zinb"` the published objective has no lower bound: as soon as `alpha` times a feature's counts in the background exceed
 #' those in the target, its loadings run to zero, the background's divergence to infinity, and the target's fit is lost with it. So a contrasted background
@@ -265,12 +271,16 @@ bcnmf.default <- function(object, background = NULL, k = NULL, alpha = NULL, bet
     dispersion, dispersion_shared, zi, batch_size, update, device, call
   )
   settings$device <- choose_device(x, y, settings, verbose, call)
-  if (methods::is(init, "bcnmf")) settings <- dispersion_settings(init, settings)
+  if (methods::is(init, "bcnmf")) {
+    settings <- dispersion_settings(init, settings)
+    settings$hold <- held_factors(init, settings$k_target)
+  }
   ranks <- if (!is.null(tried)) find_rank(x, y, tried, settings, verbose, call)
   if (!is.null(ranks)) settings$k <- ranks$k[ranks$selected]
   chosen <- choose_contrast(x, y, settings, !is.null(ranks), verbose, call)
   settings <- chosen$settings
   if (settings$init == "nndsvd") settings$w <- nndsvd_starts(x, y, settings, look_at_data(x, y, settings, call))
+  if (!is.null(settings$held)) settings$w <- starts_with_held(if (is.null(settings$w)) random_starts(settings, nrow(x)) else settings$w, settings$held)
   session <- core_call(rs_fit_new(x, y, settings), call)
   data <- rs_fit_data(session)
   warn_about_data(settings, data)

@@ -29,7 +29,7 @@ check_settings <- function(target, background, k, alpha, beta, k_target, lambda,
     ambient = check_number(ambient, min = 0, max = 0.5, arg = "ambient", call = call),
     batches = check_batches(batch_size, update, call),
     device = check_device(device, call),
-    hold_out = numeric()
+    hold_out = numeric(), hold = 0L
   )
   settings <- c(
     settings, check_dispersion(target, dispersion, dispersion_shared, settings$loss, call), check_dropout(zi, settings$loss, call)
@@ -209,7 +209,7 @@ check_start_w <- function(w, target, k, call) {
   w
 }
 
-# The factors of a fit as the core continues them: target-only ones last.
+# The factors of a fit as the core continues them: target-only ones last, and of these those that are held.
 factors_of <- function(fit, target, background, k, call) {
   cells <- c(ncol(target), if (is.null(background)) 0L else ncol(background))
   have <- c(nrow(fit@w), ncol(fit@w), ncol(fit@h), ncol(fit@h_background))
@@ -223,7 +223,7 @@ factors_of <- function(fit, target, background, k, call) {
       i = "To start from its loadings alone: {.code init = fit$w}."
     ), arg = "init", call = call)
   }
-  order <- order(fit@target_only)
+  order <- order(fit@target_only, colnames(fit@w) %in% fit@misc$held)
   scaled <- function(h, d) unname(h[order, , drop = FALSE] * d[order])
   list(
     w = unname(fit@w[, order, drop = FALSE]),

@@ -28,7 +28,7 @@
 #' @slot restarts data frame, one row per start: `start`, `objective`, `target`, `background`, `iterations`,
 #'   `converged`, `failed`, `revived` (dead or duplicate factors that were started anew), `best`.
 #' @slot misc list: the call, the settings, `iterations`, `converged`, `feature_mean`, `dead` and `duplicates` (factors that do nothing, see [bcnmf()]) and whatever verbs add
-#'   (`subset`, `alignment`); with `loss = "nb"` and `"zinb"` also `dispersion`, by feature (the variance of a count is `mu + dispersion * mu^2`), and `dispersion_background` where it is another; with
+#'   (`subset`, `alignment`); `held`, the names of target-only factors whose loadings are those of a fit with `beside` factors, where `k` was too small to tell them (see [bcnmf()]); with `loss = "nb"` and `"zinb"` also `dispersion`, by feature (the variance of a count is `mu + dispersion * mu^2`), and `dispersion_background` where it is another; with
 #'   `"zinb"` `dropout`, the probability that a count is lost, by feature or by target cell (`zi`), and `dropout_background`, where features of the background have their own, or by its cells;
 #'   with a `mask` its kind and `masked`, where entries of target and background were missing (sparse, `NULL` for `"zeros"`); `weights` and `size_factors` as they were used; with several modalities `modality`, by feature, and `mixture`, the loss of each, if they have different ones.
 #'

@@ -101,6 +101,12 @@ check_consensus_data <- function(fits, target, background, call) {
   }
 }
 
+# Of each row of partners, factors x fits, whether all of them are held.
+held_in_all <- function(partner, fits) {
+  held <- vapply(seq_along(fits), function(i) (colnames(fits[[i]]@w) %in% fits[[i]]@misc$held)[partner[, i]], logical(nrow(partner)))
+  rowSums(!matrix(held, nrow(partner))) == 0
+}
+
 # The model that starts from the consensus loadings with the best coefficients of all cells.
 place_consensus <- function(found, fits, target, background, mask, maxit, threads, verbose, call) {
   target <- in_model_order(target, fits[[1]], "target", call)
@@ -111,12 +117,13 @@ place_consensus <- function(found, fits, target, background, mask, maxit, thread
   sets <- mix_sets(sets, fits[[1]])
   x <- sets$x
   y <- sets$y
-  # as the core has them: target-only factors last
-  last <- order(found$target_only)
+  # as the core has them: target-only factors last, and of these those that all fits hold
+  held <- held_in_all(found$partner, fits)
+  last <- order(found$target_only, held)
   w <- unname(found$w[, last, drop = FALSE])
   open <- !found$target_only[last]
   settings <- do.call(fit_settings, c(
-    list(k = ncol(w), loss = fits[[1]]@loss, maxit = maxit, threads = threads, w = list(w)),
+    list(k = ncol(w), loss = fits[[1]]@loss, maxit = maxit, threads = threads, w = list(w), hold = sum(held), beside = fits[[1]]@misc$beside),
     fits[[1]]@misc[c("L1", "L2", "tol", "precision", "ambient")], common_contrast(fits)
   ))
   # refuses bad data, and tells their size

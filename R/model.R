@@ -32,7 +32,8 @@ new_model <- function(result, data, settings, x, y, init, interrupted, call) {
       feature_mean = data$feature_mean, feature_mean_background = data$feature_mean_background,
       total = c(target = data$total, background = data$total_background),
       n_values = c(target = prod(dim(x)), background = if (is.null(y)) 0 else prod(dim(y))) - c(data$missing, data$missing_background),
-      version = rs_version()
+      version = rs_version(), held = if (any(result$held)) factors[result$held],
+      beside = if (any(result$held)) if (is.null(continued)) settings$beside else continued@misc$beside
     )
   )
   model@misc <- c(model@misc, dispersion_record(result, settings, x, y))

@@ -27,10 +27,12 @@ nndsvd_starts <- function(x, y, settings, data, most = 5000) {
   then <- leading_vectors(x, metric, k - shared, first$u)
   w <- cbind(if (shared > 0) nonnegative_parts(first, shared), nonnegative_parts(then, k - shared))
   w <- columns_to_one(w / metric)
-  starts <- lapply(settings$seed, function(seed) {
-    random <- matrix(rs_uniform(seed, length(w)), nrow(w), k, byrow = TRUE)
-    columns_to_one(pmax(w, random * profile))
-  })
+  lapply(random_starts(settings, nrow(w)), function(random) columns_to_one(pmax(w, random * profile)))
+}
+
+# The random numbers that the core's own starts are made of, features x factors, for every seed.
+random_starts <- function(settings, rows) {
+  starts <- lapply(settings$seed, function(seed) matrix(rs_uniform(seed, rows * settings$k), rows, settings$k, byrow = TRUE))
   stats::setNames(starts, seed_names(settings$seed))
 }
 

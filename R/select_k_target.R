@@ -20,7 +20,7 @@
 #' factor stays, too, that the mean of the background's cells, taken as one cell, would use less than a tenth as much as the target does. Of what was closed by chance that was 0.15 or more.
 #'
 #' `k` must be enough for all programs, those of the background among them. With fewer than that each factor is shared by several programs, closing one always costs, and
-#' `k_target = 0` is selected.
+#' `k_target = 0` is selected. [bcnmf()] goes on to more factors then, and holds what it finds there (see its details).
 #'
 #' First, `shared` tells whether the sets are matched at all: the part of the background's held-out loss under its mean profile (the best model with one factor)
 #' that factors fitted to the target alone take away. Below -0.5 they know clearly less of the background than its mean profile does, and a background that must be
@@ -29,7 +29,7 @@
 #' All models start from singular vectors (`init = "nndsvd"`), which are those of all entries. A program of the target that shows in some kinds of cells more than in
 #' others may be told to need several factors: with few cells of interest `k_target = 1` gives the one that sums them up.
 #'
-#' `bcnmf(k_target = "auto")`, which is what `bcnmf()` does with a background unless told otherwise, takes the selected number, with `seed = 1` whatever the fit's seed, so
+#' `bcnmf(k_target = "auto")`, which is what `bcnmf()` does with a background unless told otherwise, takes the number selected for `k` factors or, where these are too few, for more, with `seed = 1` whatever the fit's seed, so
 #' that fits of different seeds stay comparable.
 #'
 #' @param k number of factors, of all kinds.
@@ -83,11 +83,11 @@ most_use <- 0.5
 # Unless the mean of its cells would use it by less than this.
 most_use_of_mean <- 0.1
 
-# Of checked data.
-find_k_target <- function(x, y, k, k_target, settings, verbose, call) {
+# Of checked data. `shared`: what shared_part() tells, if that is known.
+find_k_target <- function(x, y, k, k_target, settings, verbose, call, shared = NULL) {
   x <- some_cells(x, settings$most)
   y <- some_cells(y, settings$most)
-  shared <- shared_part(x, y, k, settings, call)
+  if (is.null(shared)) shared <- shared_part(x, y, k, settings, call)
   matched <- !shares_nothing(shared)
   tried <- if (!is.null(k_target)) k_target else if (matched) seq_len(k) - 1L else 0L
   unused <- k

@@ -16,7 +16,7 @@ fit_settings <- function(...) {
   given <- list(...)
   plain <- list(
     contrast = "alpha", strength = 0, k_target = 0, tol = 0, L1 = c(0, 0), L2 = c(0, 0), precision = "double",
-    steps = numeric(), accelerate = 0, ambient = 0, batches = numeric(), hold_out = numeric(), seed = NULL, w = NULL, factors = NULL,
+    steps = numeric(), accelerate = 0, ambient = 0, batches = numeric(), hold_out = numeric(), hold = 0L, seed = NULL, w = NULL, factors = NULL,
     dispersion = "gene", dispersion_shared = 1, sizes = numeric(), sizes_background = numeric(),
     device = cpu, zi = "feature", dropout = numeric(), dropout_background = numeric()
   )

@@ -27,6 +27,7 @@ show_header <- function(object) {
     show_ending(object),
     show_divergence(object),
     show_missing(object),
+    show_held(object),
     degenerate_lines(degenerate_factors(object))
   )
 }
@@ -89,6 +90,12 @@ show_missing <- function(object) {
     },
     if (!is.null(misc$size_factors)) sprintf("size factors: %s", if (is.null(misc$size_factors$reference)) "given" else "library")
   )
+}
+
+# Factors whose loadings are those of a fit with more.
+show_held <- function(object) {
+  held <- intersect(colnames(object@w), object@misc$held)
+  if (length(held)) sprintf("held: %s, from a fit with %d factors, as so few are not enough to tell them from what both sets share", paste(held, collapse = ", "), as.integer(object@misc$beside))
 }
 
 show_number <- function(x) vapply(x, format, "", digits = 4)

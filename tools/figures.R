@@ -5,7 +5,7 @@ library(ggplot2)
 folder <- "man/figures"
 dir.create(folder, showWarnings = FALSE, recursive = TRUE)
 save_plot <- function(plot, name, width = 7, height = 3.4) {
-  ggsave(file.path(folder, name), plot, bg = "white", width = width, height = height, dpi = 120)
+  ggsave(file.path(folder, name), plot, bg = "white", width = width, height = height, dpi = 96)
 }
 
 cosine <- function(a, b) {

@@ -63,7 +63,10 @@ fn fits<'a>(
 
 /// A scenario of what the GPU can do.
 fn supported(scenario: Scenario) -> Scenario {
+    // Beside what is held it takes single steps.
+    let single = scenario.steps.w == 1;
     Scenario {
+        hold: if single { scenario.hold } else { 0 },
         missing: (Missing::None, 0.0),
         hold_out: None,
         mixed: false,

@@ -124,7 +124,7 @@ proptest! {
             }
         }
         let f = common::factors(&w, &h, Some(&y));
-        let model = Model::new(&f, k, k_target);
+        let model = Model::new(&f, k, k_target, 0);
         prop_assert_eq!(
             [model.w.len(), model.d.len(), model.h.len(), model.h_background.len()],
             [rows * k, k, cells * k, background * k]

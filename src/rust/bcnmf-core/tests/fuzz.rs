@@ -143,7 +143,9 @@ fn wishes() -> impl Strategy<Value = Wish> {
         1 => Just(Contrast::ExplainBySize(1.0)),
     ];
     let k = prop_oneof![12 => 1..4usize, 1 => Just(0usize), 1 => 4..8usize];
-    let k_target = prop_oneof![8 => Just(0usize), 4 => 0..4usize, 1 => 4..9usize];
+    let targets = prop_oneof![8 => Just(0usize), 4 => 0..4usize, 1 => 4..9usize];
+    let hold = prop_oneof![4 => Just(0usize), 1 => 1..4usize];
+    let k_target = (targets, hold);
     let stop = (
         prop_oneof![3 => Just(0.0), 1 => Just(1e-4), 1 => parameter()],
         prop_oneof![8 => 0..12usize, 1 => 20..24usize],
@@ -181,7 +183,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
             |(
                 loss,
                 k,
-                k_target,
+                (k_target, hold),
                 contrast,
                 (w_penalty, h_penalty),
                 scaling,
@@ -193,6 +195,7 @@ fn wishes() -> impl Strategy<Value = Wish> {
                     loss,
                     weight: 0.0,
                     k_target,
+                    hold,
                     maxit,
                     tol,
                     w_penalty,

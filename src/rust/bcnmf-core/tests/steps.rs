@@ -4,7 +4,7 @@
 mod common;
 
 use bcnmf_core::fit::{
-    By, Contrast, Dispersion, Factors, FitParams, Penalty, Record, Scaling, Steps,
+    Batches, By, Contrast, Dispersion, Factors, FitParams, Penalty, Record, Scaling, Steps, Update,
 };
 use bcnmf_core::real::Real;
 use bcnmf_core::{LossKind, Start};
@@ -142,6 +142,36 @@ proptest! {
         falls::<f32>(&data, &params, sparse, 1e-5)?;
     }
 
+    /// Whatever the steps, the precision and the batches, from loadings and from factors.
+    #[test]
+    fn held_loadings_stay(
+        scenario in scenarios(),
+        goes_on: bool,
+        (accelerate, batches) in (any::<bool>(), proptest::option::of(1..20usize)),
+        each: bool,
+    ) {
+        let data = scenario.data();
+        let Scenario { k, hold, .. } = scenario;
+        let factors = scenario.factors();
+        let update = if each { Update::Batch } else { Update::Pass };
+        let batches = batches.filter(|_| scenario.hold_out.is_none());
+        let params = FitParams {
+            maxit: 8,
+            accelerate,
+            revive: true,
+            batches: batches.map(|size| Batches { size, update }),
+            ..scenario.params()
+        };
+        let start = if goes_on { Start::Factors(factors.clone()) } else { Start::Loadings(factors.w.clone()) };
+        let first = data.fit::<f64>(scenario.sparse, &FitParams { maxit: 0, ..params.clone() }, &start).factors();
+        let from = (k - hold) * scenario.rows;
+        let fit = data.fit::<f64>(scenario.sparse, &params, &start).factors();
+        prop_assert_eq!(&fit.w[from..], &first.w[from..]);
+        let single = data.fit::<f32>(scenario.sparse, &params, &start).factors();
+        let rounded: Vec<f64> = first.w[from..].iter().map(|w| f64::from(*w as f32)).collect();
+        prop_assert_eq!(&single.w[from..], &rounded[..]);
+    }
+
     #[test]
     fn explained_backgrounds_fall_in_every_sweep(
         loss in losses(),
@@ -149,13 +179,15 @@ proptest! {
         fast: bool,
         seed: u64,
         (k, k_target) in (1..9usize).prop_flat_map(|k| (Just(k), 0..=k)),
+        hold in 0..3usize,
         lambda in 0.05..4.0f64,
     ) {
         prop_assume!(loss != LossKind::Zinb);
         let data = Data::new(random(20, 30, 0.4, seed), Some(random(20, 25, 0.4, !seed)));
         let weight = data.problem(sparse).weight(Contrast::Explain(lambda), loss);
         let steps = if fast { Steps::fast(loss) } else { Steps::ONE };
-        let params = FitParams { maxit: 60, tol: 0.0, weight, k_target, steps, ..FitParams::new(k, loss) };
+        let hold = hold.min(k_target).min(k - 1);
+        let params = FitParams { maxit: 60, tol: 0.0, weight, k_target, hold, steps, ..FitParams::new(k, loss) };
         falls::<f64>(&data, &params, sparse, 1e-9)?;
         falls::<f32>(&data, &params, sparse, 1e-5)?;
     }

@@ -133,7 +133,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
         let mut working = start.working::<T>(&problem, &params, unit)?;
         // An evaluation takes the factors as they are.
         if params.scaling == Scaling::Normalised && params.maxit > 0 {
-            drop_empty_features(&mut working.w, &problem, params.weight);
+            drop_empty_features(&mut working.w, &problem, &params);
         }
         // Single precision without a unit has little room.
         let largest = problem
@@ -171,6 +171,7 @@ impl<'a, T: Real> FullBatch<'a, T> {
         let w_control = WControl {
             loss: params.loss,
             factors,
+            free: params.k - params.hold,
             steps: params.steps.w,
             descend: params
                 .batches
@@ -552,7 +553,9 @@ impl<'a, T: Real> FullBatch<'a, T> {
 
     /// W step, rescaling, stopping rule.
     pub(super) fn finish_sweep(&mut self, records: [&[&WStats<T>]; 2]) -> Result<()> {
-        if !self.cells.step_w(&mut self.w_next, self.w_control)? {
+        if self.cells.step_w(&mut self.w_next, self.w_control)? {
+            self.hold_loadings();
+        } else {
             self.step_w(records);
         }
         if let Some(lengths) = &mut self.step_length {
@@ -610,6 +613,16 @@ impl<'a, T: Real> FullBatch<'a, T> {
         );
     }
 
+    /// Puts loadings back that are to stay, which a device does not know of.
+    fn hold_loadings(&mut self) {
+        let FitParams { k, hold, .. } = self.params;
+        let factors = padded::<T>(k);
+        let rows = self.w.chunks_exact(factors);
+        for (next, old) in self.w_next.chunks_exact_mut(factors).zip(rows) {
+            next[k - hold..k].copy_from_slice(&old[k - hold..k]);
+        }
+    }
+
     /// The next W, from the records.
     pub(super) fn step_w(&mut self, records: [&[&WStats<T>]; 2]) {
         let counts = self.problem.parts()[0] * padded::<T>(self.params.k);
@@ -639,6 +652,8 @@ impl<'a, T: Real> FullBatch<'a, T> {
         if self.params.scaling != Scaling::Normalised {
             return Ok(vec![1.0; sums.len()]);
         }
+        // What is held has its sum, whatever rounding says.
+        sums[self.params.k - self.params.hold..].fill(1.0);
         // NaN is no sum either.
         sums.iter_mut()
             .for_each(|sum| *sum = if *sum > 0.0 { *sum } else { 1.0 });

@@ -76,11 +76,14 @@ pub struct Model {
     pub h_background: Vec<f64>,
     /// Whether the factor was reserved for the target.
     pub target_only: Vec<bool>,
+    /// Whether its loadings were held.
+    pub held: Vec<bool>,
 }
 
 impl Model {
-    /// Moves the scales into `d` and sorts. A factor that is zero in W or H keeps zeros.
-    pub fn new(factors: &Factors, k: usize, k_target: usize) -> Self {
+    /// Moves the scales into `d` and sorts. A factor that is zero in W or H keeps zeros. The last `k_target` factors are target-only, and the last
+    /// `hold` of these were held.
+    pub fn new(factors: &Factors, k: usize, k_target: usize, hold: usize) -> Self {
         let rows = factors.w.len() / k;
         let w_sums: Vec<f64> = factors
             .w
@@ -123,6 +126,7 @@ impl Model {
             },
             h_background: rows_of(&factors.h_background, &h_sums[1]),
             target_only: order.iter().map(|&f| f >= k - k_target).collect(),
+            held: order.iter().map(|&f| f >= k - hold).collect(),
         }
     }
 }

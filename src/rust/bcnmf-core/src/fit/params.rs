@@ -235,6 +235,8 @@ pub struct FitParams {
     pub weight: f64,
     /// The last so many factors are not available to the background.
     pub k_target: usize,
+    /// The last so many of these keep the loadings that they start with.
+    pub hold: usize,
     /// Most sweeps.
     pub maxit: usize,
     /// Stops when the correlation distance of W between sweeps falls below this.
@@ -277,6 +279,7 @@ impl FitParams {
             loss,
             weight: 0.0,
             k_target: 0,
+            hold: 0,
             maxit: 100,
             tol: 1e-4,
             w_penalty: Penalty::default(),
@@ -308,6 +311,12 @@ impl FitParams {
         })?;
         within("k_target", self.k_target, self.k_target <= self.k, || {
             format!("between 0 and k = {}", self.k)
+        })?;
+        let (most, hold) = (self.k_target.min(self.k - 1), self.hold);
+        within("hold", hold, hold <= most, || {
+            format!(
+                "between 0 and {most}: some factors must move, and the held ones be target-only"
+            )
         })?;
         within("weight", self.weight, self.weight.is_finite(), || {
             "finite".into()

@@ -174,7 +174,10 @@ impl<'a, T: Real> Restarts<'a, T> {
 
     /// [`Restarts::factors`] as a model.
     pub fn model(&self) -> Model {
-        Model::new(&self.factors(), self.params.k, self.params.k_target)
+        let FitParams {
+            k, k_target, hold, ..
+        } = self.params;
+        Model::new(&self.factors(), k, k_target, hold)
     }
 
     fn progress(&self) -> Progress {

@@ -124,7 +124,7 @@ pub(crate) fn revive<T: Real>(
     revived
 }
 
-/// Looks for such factors in loadings and the target's coefficients.
+/// Looks for such factors in loadings and the target's coefficients. Of those that are held none is to be started anew: their twins are.
 pub(crate) fn look<T: Real>(w: &[T], h: &[T], params: &FitParams) -> Degenerate {
     let (k, stored) = (params.k, padded::<T>(params.k));
     let mut gram = vec![0.0; k * k];
@@ -142,7 +142,16 @@ pub(crate) fn look<T: Real>(w: &[T], h: &[T], params: &FitParams) -> Degenerate 
         .map(|(w, h)| w * h)
         .collect();
     let target_only: Vec<bool> = (0..k).map(|f| f >= k - params.k_target).collect();
-    Degenerate::find(&gram, &totals, &target_only)
+    let mut found = Degenerate::find(&gram, &totals, &target_only);
+    let moves = |f: usize| f < k - params.hold;
+    found.dead.retain(|&f| moves(f));
+    for (f, twin) in &mut found.duplicates {
+        if !moves(*f) {
+            std::mem::swap(f, twin);
+        }
+    }
+    found.duplicates.retain(|&(f, _)| moves(f));
+    found
 }
 
 /// What the model leaves unexplained of the cells that it explains worst, worst first.
@@ -282,5 +291,26 @@ mod tests {
             [false, false, true, false, false],
         );
         assert_eq!((found.dead, found.duplicates), (vec![0, 4], vec![]));
+    }
+
+    #[test]
+    fn held_factors_are_left_alone() {
+        let params = |hold: usize| FitParams {
+            k_target: 2,
+            hold,
+            ..FitParams::new(3, crate::LossKind::Mse)
+        };
+        let w = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 2.0, 0.0]].concat();
+        let find = |h: [f64; 4], hold: usize| {
+            let found = look::<f64>(&w, &h, &params(hold));
+            (found.dead, found.duplicates)
+        };
+        let alike = [1.0, 1.0, 1.0, 0.0];
+        assert_eq!(find(alike, 0), (vec![], vec![(2, 1)]));
+        assert_eq!(find(alike, 1), (vec![], vec![(1, 2)]));
+        assert_eq!(find(alike, 2), (vec![], vec![]));
+        let dead = [1.0, 1.0, 0.0, 0.0];
+        assert_eq!(find(dead, 0), (vec![2], vec![]));
+        assert_eq!(find(dead, 1), (vec![], vec![]));
     }
 }

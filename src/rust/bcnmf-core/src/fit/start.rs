@@ -137,14 +137,17 @@ pub(crate) fn transpose(w: &[f64], rows: usize, k: usize) -> Vec<f64> {
 }
 
 /// Sets the loadings of features that nothing asks for to zero, where they stay: those that are zero
-/// in the target, unless a background that is to be explained has them.
-pub(crate) fn drop_empty_features<T: Real>(w: &mut [T], problem: &Problem<'_>, weight: f64) {
-    let background = problem.background_summary.as_ref().filter(|_| weight > 0.0);
+/// in the target, unless a background that is to be explained has them, or they are held.
+pub(crate) fn drop_empty_features<T: Real>(w: &mut [T], problem: &Problem<'_>, params: &FitParams) {
+    let background = problem
+        .background_summary
+        .as_ref()
+        .filter(|_| params.weight > 0.0);
     let rows = w.len() / problem.target_summary.row_sums.len();
     for (i, row) in w.chunks_exact_mut(rows).enumerate() {
         let explained = background.is_some_and(|y| y.row_sums[i] > 0.0);
         if problem.target_summary.row_sums[i] == 0.0 && !explained {
-            row.fill(T::zero());
+            row[..params.k - params.hold].fill(T::zero());
         }
     }
 }

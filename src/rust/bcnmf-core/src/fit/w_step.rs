@@ -15,6 +15,8 @@ pub struct WControl {
     pub loss: LossKind,
     /// Padded number of factors.
     pub factors: usize,
+    /// Factors that move; those after them stay.
+    pub free: usize,
     /// Steps from the same records, where these allow more than one.
     pub steps: usize,
     /// Whether several steps are passes of coordinate descent. Not from records of few cells, whose noise they
@@ -280,7 +282,11 @@ impl WithSimd for Passes<'_, '_> {
             abreast::times(simd, convex, &few.rows, &mut gradient);
             abreast::add(&mut gradient, -1.0, &pull);
             abreast::add(&mut gradient, 1.0, &few.push);
+            // What is zero stays; the gradient knows of it as it is.
+            let held = few.rows[control.free..].to_vec();
+            few.rows[control.free..].fill([0.0; GROUP]);
             abreast::descend(simd, convex, &mut few.rows, &pull, &mut gradient, descent);
+            few.rows[control.free..].copy_from_slice(&held);
         }
     }
 }
@@ -339,7 +345,7 @@ fn add_slack(sums: [&mut Vec<f64>; 2], held: &[f64], slack: f64) {
 fn update_row(row: &mut [f64], sums: &[[Vec<f64>; 2]; 2], control: WControl) {
     let [[px, qx], [py, qy]] = sums;
     let size = control.weight.abs();
-    for (k, w) in row.iter_mut().enumerate() {
+    for (k, w) in row.iter_mut().enumerate().take(control.free) {
         let (p, q) = if control.weight >= 0.0 {
             (px[k] + size * py[k], qx[k] + size * qy[k])
         } else {

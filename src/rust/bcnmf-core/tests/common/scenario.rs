@@ -129,6 +129,8 @@ pub struct Scenario {
     /// Signed background weight.
     pub weight: f64,
     pub k_target: usize,
+    /// How many of these keep their loadings.
+    pub hold: usize,
     /// L1 and L2 on W, L1 and L2 on H.
     pub penalties: [f64; 4],
     pub steps: Steps,
@@ -203,6 +205,7 @@ pub fn scenarios() -> impl Strategy<Value = Scenario> {
             let k = 1 + (k - 1) % rows.min(cells);
             let k_target = if weight > 0.0 { k_target % (k + 1) } else { 0 };
             let (density, blank, sparse, seed, steps) = look;
+            let hold = (seed as usize / 16 % (2 * k_target + 1)).saturating_sub(k_target);
             Scenario {
                 rows,
                 cells,
@@ -212,6 +215,7 @@ pub fn scenarios() -> impl Strategy<Value = Scenario> {
                 sparse,
                 weight,
                 k_target,
+                hold,
                 penalties,
                 steps,
                 ambient,
@@ -233,6 +237,7 @@ impl Scenario {
         FitParams {
             weight: self.weight,
             k_target: self.k_target,
+            hold: self.hold.min(self.k_target).min(self.k - 1),
             tol: 0.0,
             w_penalty: Penalty { l1: l1_w, l2: l2_w },
             h_penalty: Penalty { l1: l1_h, l2: l2_h },

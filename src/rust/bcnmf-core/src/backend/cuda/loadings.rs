@@ -183,7 +183,8 @@ impl Loadings {
             parts: self.parts as u32,
             own_parts: dispersed.map_or(0, |dispersed| dispersed.own_parts() as u32),
             quadratic: u32::from(self.quadratic),
-            steps: if control.descends() {
+            // What is held is put back after a step, not between several.
+            steps: if control.descends() && control.free == self.layout.k {
                 control.steps as u32
             } else {
                 1
