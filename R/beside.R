@@ -7,9 +7,6 @@ much_better <- 0.1
 # At most so many times the user's `k`: where each doubling tells more, as in pictures, there is no end to it.
 most_beside <- 4
 
-# Where there are target-only factors, one more is worth it from this part on: a program with 1 % of the counts is worth 0.006, parts of one response to interferon up to 0.003.
-worth_another <- 0.005
-
 # `found` (of find_k_target()) of more factors, where its own are too few and target-only ones show beside more; `settings` are what it was found with.
 find_beside <- function(x, y, found, settings, verbose, call) {
   if (shares_nothing(attr(found, "shared"))) return(found)

@@ -239,3 +239,11 @@ test_that("what the background leaves alone is closed, however slow a start of i
   factors <- list(w = matrix(1:6, 2), h = diag(3), h_background = diag(c(1, 0, 5)))
   expect_identical(least_used_last(factors), list(w = matrix(c(5L, 6L, 1:4), 2), h = diag(3)[c(3, 1, 2), ], h_background = diag(c(1, 0, 5))[c(3, 1, 2), ]))
 })
+
+test_that("what only closing the factors of a free fit finds is not left to a fit that starts elsewhere", {
+  sim <- simulate_contrast(500, 1000, 100, share = 0.05, depth = 3000, seed = 2)
+  found <- select_k_target(sim$target, sim$background, k = 8, loss = "poisson")
+  expect_identical(chosen(found), 2L)
+  fit <- bcnmf(sim$target, sim$background, k = 8, k_target = chosen(found), loss = "poisson", maxit = 100, verbose = FALSE) |> suppressWarnings()
+  expect_true(all(apply(cosine(fit$w[, fit$target_only], sim$w[, c("target1", "target2")]), 2, max) > 0.95))
+})
