@@ -83,18 +83,16 @@ pub fn add_each_scaled<S: Simd, T: Real, const N: usize>(
     }
 }
 
-/// `sums += Σ scale · row` over a group, alternating between two sums: each addition to one waits for the one before.
+/// `sums += Σ scale · row` over a group, in turns to some sums: each addition to one waits for the one before.
 #[inline(always)]
-pub fn add_rows<S: Simd, T: Real>(
+pub fn add_rows<S: Simd, T: Real, const SUMS: usize>(
     simd: S,
-    sums: [&mut [T]; 2],
+    sums: [&mut [T]; SUMS],
     scale: &Each<T>,
     rows: &Each<&[T]>,
 ) {
-    let [even, odd] = sums;
-    for e in (0..GROUP).step_by(2) {
-        add_scaled(simd, even, scale[e], rows[e]);
-        add_scaled(simd, odd, scale[e + 1], rows[e + 1]);
+    for (e, (&scale, row)) in scale.iter().zip(rows).enumerate() {
+        add_scaled(simd, sums[e % SUMS], scale, row);
     }
 }
 
@@ -195,12 +193,14 @@ mod tests {
                 let mut sums = [numbers::<T>(self.size, 2), vec![T::zero(); self.size]];
                 let [even, odd] = &mut sums;
                 add_rows(simd, [even, odd], &x, &rows);
+                let mut sum = numbers::<T>(self.size, 2);
+                add_rows(simd, [&mut sum], &x, &rows);
                 let mut changed = self.rows.to_vec();
                 add_to_rows(simd, &mut width.rows_mut(&mut changed), &index, &x, &h);
                 for k in 0..self.size {
                     let all: T = index.iter().map(|&i| self.rows[i as usize * self.size + k]).sum();
                     let want = T::of(((k * 7 + 2) % 5) as f64) + T::of(2.0) * all;
-                    assert_eq!(sums[0][k] + sums[1][k], want);
+                    assert_eq!([sums[0][k] + sums[1][k], sum[k]], [want; 2]);
                     // The first row is there twice, the fifth not at all.
                     assert_eq!(changed[k], self.rows[k] + T::of(4.0) * h[k]);
                     assert_eq!(changed[4 * self.size + k], self.rows[4 * self.size + k]);

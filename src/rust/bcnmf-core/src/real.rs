@@ -7,6 +7,8 @@ use ndarray::LinalgScalar;
 use num_traits::{Float, NumAssign};
 use pulp::Simd;
 use pulp::bytemuck::{self, cast_slice, cast_slice_mut};
+#[cfg(target_arch = "x86_64")]
+use std::any::TypeId;
 use std::fmt::Debug;
 use std::iter::Sum;
 
@@ -35,10 +37,10 @@ pub trait Real:
     fn of(value: f64) -> Self;
     /// This value as a double, exactly.
     fn wide(self) -> f64;
-    /// Natural logarithm of a positive number, in operations that can be done side by side.
-    fn fast_ln(self) -> Self;
-    /// Exponential, in operations that can be done side by side.
-    fn fast_exp(self) -> Self;
+    /// Natural logarithm of a positive number, in operations of the instruction set `S` that can be done side by side.
+    fn fast_ln<S: Simd>(self) -> Self;
+    /// Exponential, as [`Real::fast_ln`].
+    fn fast_exp<S: Simd>(self) -> Self;
     /// A padded vector as registers.
     fn registers<S: Simd>(vector: &[Self]) -> &[Self::Register<S>];
     /// A padded vector as registers to write.
@@ -64,6 +66,8 @@ pub trait Real:
     fn sum_register<S: Simd>(simd: S, register: Self::Register<S>) -> Self;
     /// The sum of each register's entries.
     fn sum_registers<S: Simd>(simd: S, registers: &Each<Self::Register<S>>) -> Each<Self>;
+    /// Adds to sums in double.
+    fn add_wide<S: Simd>(simd: S, sums: &mut Each<f64>, terms: &Each<Self>);
 }
 
 /// How often an item counts by these weights: once where there are none.
@@ -72,10 +76,19 @@ pub(crate) fn count<T: Real>(weights: &[T], item: usize) -> T {
     weights.get(item).copied().unwrap_or(T::one())
 }
 
+/// Whether an instruction set multiplies and adds in one operation.
+#[inline(always)]
+fn fuses<S: Simd>() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return TypeId::of::<S>() == TypeId::of::<pulp::x86::V3>();
+    #[cfg(not(target_arch = "x86_64"))]
+    return cfg!(target_arch = "aarch64");
+}
+
 /// The register operations of one precision, by pulp's names and ours.
 macro_rules! registers {
     ($register:ident, $splat:ident, $multiply_add:ident, $add:ident, $div:ident,
-     $less:ident, $select:ident, $sum:ident, $sum_avx2:ident, $ln:ident, $exp:ident) => {
+     $less:ident, $select:ident, $sum:ident, $sum_avx2:ident, $add_avx2:ident, $ln:ident, $exp:ident) => {
         type Register<S: Simd> = S::$register;
         #[inline(always)]
         fn registers<S: Simd>(vector: &[Self]) -> &[S::$register] {
@@ -122,12 +135,30 @@ macro_rules! registers {
             registers.map(|register| simd.$sum(register))
         }
         #[inline(always)]
-        fn fast_ln(self) -> Self {
-            $ln(self)
+        fn add_wide<S: Simd>(simd: S, sums: &mut Each<f64>, terms: &Each<Self>) {
+            #[cfg(target_arch = "x86_64")]
+            if let Some(avx) = crate::x86::avx2(simd) {
+                return crate::x86::$add_avx2(avx, sums, terms);
+            }
+            for (sum, term) in sums.iter_mut().zip(terms) {
+                *sum += term.wide();
+            }
         }
         #[inline(always)]
-        fn fast_exp(self) -> Self {
-            $exp(self)
+        fn fast_ln<S: Simd>(self) -> Self {
+            if fuses::<S>() {
+                $ln::<true>(self)
+            } else {
+                $ln::<false>(self)
+            }
+        }
+        #[inline(always)]
+        fn fast_exp<S: Simd>(self) -> Self {
+            if fuses::<S>() {
+                $exp::<true>(self)
+            } else {
+                $exp::<false>(self)
+            }
         }
     };
 }
@@ -147,6 +178,7 @@ impl Real for f32 {
         select_f32s,
         reduce_sum_f32s,
         sum_f32,
+        add_f32,
         ln_f32,
         exp_f32
     );
@@ -175,6 +207,7 @@ impl Real for f64 {
         select_f64s,
         reduce_sum_f64s,
         sum_f64,
+        add_f64,
         ln_f64,
         exp_f64
     );

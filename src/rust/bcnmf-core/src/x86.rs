@@ -5,7 +5,7 @@ use pulp::Simd;
 use pulp::bytemuck::cast;
 use pulp::x86::V3;
 use std::any::Any;
-use std::arch::x86_64::{__m256, __m256d};
+use std::arch::x86_64::{__m128, __m256, __m256d};
 
 /// The instruction set as AVX2, if that is what it is.
 #[inline(always)]
@@ -46,4 +46,24 @@ pub(crate) fn sum_f64(simd: V3, registers: [[f64; 4]; GROUP]) -> Each<f64> {
         *sum = avx._mm256_add_pd(kept, swapped);
     }
     cast(sums)
+}
+
+/// Adds in double.
+#[inline(always)]
+pub(crate) fn add_f32(simd: V3, sums: &mut Each<f64>, terms: &Each<f32>) {
+    let avx = simd.avx;
+    let terms: [__m128; 2] = cast(*terms);
+    for (sum, terms) in sums.as_chunks_mut::<4>().0.iter_mut().zip(terms) {
+        *sum = cast(avx._mm256_add_pd(cast(*sum), avx._mm256_cvtps_pd(terms)));
+    }
+}
+
+/// As [`add_f32`].
+#[inline(always)]
+pub(crate) fn add_f64(simd: V3, sums: &mut Each<f64>, terms: &Each<f64>) {
+    let avx = simd.avx;
+    let terms: [__m256d; 2] = cast(*terms);
+    for (sum, terms) in sums.as_chunks_mut::<4>().0.iter_mut().zip(terms) {
+        *sum = cast(avx._mm256_add_pd(cast(*sum), terms));
+    }
 }

@@ -116,9 +116,8 @@ impl Loss for Nb {
             }
         }
         let w = width.rows(basis.w);
-        let (mut pull, mut pull_too) = (width.zeros::<T>(), width.zeros::<T>());
-        let (mut push, mut push_too) = (width.zeros::<T>(), width.zeros::<T>());
-        let (mut logs, mut surprises, mut lost) = (LogSum::new(), 0.0, 0.0);
+        let (mut pull, mut push) = (width.zeros::<T>(), width.zeros::<T>());
+        let (mut logs, mut surprises, mut lost) = (LogSum::new(simd), 0.0, 0.0);
         let mut groups = Groups::new(cell.index, cell.value);
         while let Some((index, x)) = groups.take() {
             let rows = rows_of(w, &index);
@@ -130,8 +129,8 @@ impl Loss for Nb {
             }
             basis.weigh(&index, &mut r);
             basis.weigh(&index, &mut tail);
-            add_rows(simd, [pull.as_mut(), pull_too.as_mut()], &r, &rows);
-            add_rows(simd, [push.as_mut(), push_too.as_mut()], &tail, &rows);
+            add_rows(simd, [pull.as_mut()], &r, &rows);
+            add_rows(simd, [push.as_mut()], &tail, &rows);
             if control.measures {
                 let (mut x, mut surprise) = (x, surprise);
                 basis.weigh(&index, &mut x);
@@ -139,9 +138,6 @@ impl Loss for Nb {
                 basis.weigh(&index, &mut surprise);
                 surprises += surprise.iter().map(|s| s.wide()).sum::<f64>();
             }
-        }
-        for (sum, part) in [(&mut pull, &pull_too), (&mut push, &push_too)] {
-            add_scaled(simd, sum.as_mut(), T::one(), part.as_ref());
         }
         add_scaled(simd, denominator.as_mut(), T::one(), push.as_ref());
         if !cell.is_whole() {
@@ -232,8 +228,8 @@ impl Loss for Nb {
                 let mut curvature = first + second - x * t / ((1.0 + t) * (1.0 + t));
                 if let Some(log_odds) = basis.log_odds(cell, i) {
                     // What the tile took for a zero that may be lost was counted.
-                    let zero = zero(log_odds.wide(), basis.zero_loss(i, fitted));
-                    let [by_size, again] = zero_slope(t).map(|by| size * by);
+                    let zero = zero::<S, _>(log_odds.wide(), basis.zero_loss(i, fitted));
+                    let [by_size, again] = zero_slope::<S>(t).map(|by| size * by);
                     let unsure = zero.counted * zero.lost;
                     slope += zero.lost * by_size;
                     curvature += zero.lost * again - unsure * by_size * by_size;
@@ -280,12 +276,12 @@ impl Loss for Nb {
             let rate = (T::of(1.0 - SMOOTHING) * fitted + smooth * yardstick.profile[i]).wide();
             let (x, size) = (x.wide(), size[i].wide());
             let log_odds = basis.log_odds(cell, i).unwrap_or(T::neg_infinity()).wide();
-            let (kept, zero) = (log_kept(log_odds), zero_term(rate, size));
+            let (kept, zero) = (log_kept::<S, _>(log_odds), zero_term(rate, size));
             let mut loss = if x > 0.0 {
                 let ratio = (x / rate.max(f64::MIN_POSITIVE)) * (1.0 + rate / size);
                 zero + kept / unit + x * (ratio.ln() - 1.0)
             } else {
-                loss_of_zero(log_odds, kept, zero * unit) / unit
+                loss_of_zero::<S, _>(log_odds, kept, zero * unit) / unit
             };
             loss -= excess(x * unit, size * unit) / unit;
             sum += yardstick.weight[i].wide() * loss;

@@ -8,7 +8,7 @@
 //! `F(W) = D(X ‖ W H_X) − α D(Y ‖ W H_Y)` has none: with `w_i → 0` for a feature `i` that the background has,
 //! `D(Y)` goes to infinity like `−Σ_j y_ij log w_i`, and as soon as `α Σ_j y_ij > Σ_j x_ij` faster than the
 //! target's divergence does. So the background of a contrast has a fixed ambient rate besides its factors,
-//! `Λ_Y = W H_Y + ε p sᵀ`, where `p` is the background's mean profile (sum 1) and `s` its cells' totals. Then
+//! `Λ_Y = W H_Y + ε p sᵀ`, where `p` is the background's mean profile (sum 1; each cell as often as it counts) and `s` its cells' totals. Then
 //!
 //! - **F is bounded.** `H_Y = 0` is allowed, so the best response has `D(Y ‖ Λ_Y) ≤ D(Y ‖ ε p sᵀ) =: B < ∞` whatever
 //!   `W` is, and `F(W) ≥ −α B` since `D(X) ≥ 0`. The same bound keeps the target: at a minimum, with `W₀` the basis
@@ -21,10 +21,12 @@
 //!
 //! `ε = 0` is the published objective.
 
-use super::log_sum::LogSum;
+use super::log_sum::{GROUPS, LogSum, add_logs};
 use super::{Basis, Before, Control, Loss, Yardstick, is_dispersed, not_negative, update_cell};
 use crate::aligned::Aligned;
-use crate::group::{Each, GROUP, Groups, add_rows, add_scaled, add_to_rows, dots, ratios, rows_of};
+use crate::group::{
+    Each, GROUP, Groups, add_rows, add_scaled, add_to_rows, dots, ratios, rows_of, total,
+};
 use crate::matrix::Cell;
 use crate::real::Real;
 use crate::stats::WStats;
@@ -131,7 +133,7 @@ impl Loss for Poisson {
         h: &[T],
         yardstick: Yardstick<'_, T>,
     ) -> f64 {
-        let (mut rates, mut terms) = (0.0, LogSum::new());
+        let (mut rates, mut terms) = (0.0, LogSum::new(simd));
         let total_rate = basis.whole_rate(cell, h);
         let smooth = T::of(SMOOTHING * total_rate);
         for (index, held) in cell.held_at.chunks(GROUP).zip(cell.held.chunks(GROUP)) {
@@ -334,32 +336,36 @@ fn sums<S: Simd, T: Real, K: Width>(
     deviance: bool,
 ) -> (K::Vector<T>, f64) {
     let mut sums = width.zeros::<T>();
-    let mut logs = LogSum::new();
+    let mut logs = [0.0; GROUP];
     let w = width.rows(basis.w);
     let mut groups = Groups::new(cell.index, cell.value);
-    let mut others = width.zeros::<T>();
-    // One group behind: while a group's sums, divisions and logarithms wait for each other, the rows of the one
-    // before are added.
-    let mut before: Option<(Each<&[T]>, Each<T>)> = None;
-    while let Some((index, x)) = groups.take() {
-        let rows = rows_of(w, &index);
-        let mut r = ratios_to_fit(simd, basis, cell, &index, &x, &rows, h);
-        if let Some((rows, r)) = &before {
-            add_rows(simd, [sums.as_mut(), others.as_mut()], r, rows);
+    // A few groups at a time: their sums across registers, divisions and logarithms wait for each other no more, and
+    // their rows are still near when they are added.
+    let mut index = [[0; GROUP]; GROUPS];
+    let [mut value, mut ratio] = [[[T::zero(); GROUP]; GROUPS]; 2];
+    let mut taken = GROUPS;
+    while taken == GROUPS {
+        taken = 0;
+        while taken < GROUPS
+            && let Some((i, x)) = groups.take()
+        {
+            ratio[taken] = ratios_to_fit(simd, basis, cell, &i, &x, &rows_of(w, &i), h);
+            (index[taken], value[taken]) = (i, x);
+            taken += 1;
         }
         if deviance {
-            let mut x = x;
-            basis.weigh(&index, &mut x);
-            logs.add(&x, &r);
+            value[taken..].fill([T::zero(); GROUP]);
+            for (index, value) in index.iter().zip(&mut value) {
+                basis.weigh(index, value);
+            }
+            add_logs(simd, &mut logs, &value, &ratio);
         }
-        basis.weigh(&index, &mut r);
-        before = Some((rows, r));
+        for (index, ratio) in index[..taken].iter().zip(&mut ratio) {
+            basis.weigh(index, ratio);
+            add_rows(simd, [sums.as_mut()], ratio, &rows_of(w, index));
+        }
     }
-    if let Some((rows, r)) = &before {
-        add_rows(simd, [sums.as_mut(), others.as_mut()], r, rows);
-    }
-    add_scaled(simd, sums.as_mut(), T::one(), others.as_ref());
-    (sums, logs.total())
+    (sums, total(logs))
 }
 
 /// `x / λ` of a group of entries.

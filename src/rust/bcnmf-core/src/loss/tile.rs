@@ -77,7 +77,7 @@ impl<T: Real> WithSimd for Zeros<'_, '_, T> {
         tile.lost.fill(0.0);
         for block in blocks(basis.dispersed) {
             let w = tile.block_rates(basis, block.clone());
-            divergence += tile.look(basis, block.clone(), measures);
+            divergence += tile.look::<S>(basis, block.clone(), measures);
             tile.take_shares(basis, block, Items::Features);
             let shares = view(&tile.rates, w.len() / factors, cells);
             let mut sums = view_mut(denominators, cells, factors);
@@ -120,9 +120,9 @@ impl<T: Real> WithSimd for ZerosRecord<'_, '_, T> {
         for block in blocks(basis.dispersed) {
             let rows = block.len();
             tile.block_rates(basis, block.clone());
-            tile.look(basis, block.clone(), false);
+            tile.look::<S>(basis, block.clone(), false);
             if sizes {
-                tile.slopes(basis, block.clone(), stats);
+                tile.slopes::<S>(basis, block.clone(), stats);
             }
             tile.take_shares(basis, block.clone(), Items::Cells);
             let sums = &mut sums[..rows * factors];
@@ -178,7 +178,7 @@ impl<T: Real> Tile<T> {
     /// What a block's entries would add to the divergence if all were zeros, if it is wanted. Where entries can be lost, fills the room with the posterior
     /// probabilities that they were not.
     #[inline(always)]
-    fn look(&mut self, basis: Basis<'_, T>, block: Range<usize>, measures: bool) -> f64 {
+    fn look<S: Simd>(&mut self, basis: Basis<'_, T>, block: Range<usize>, measures: bool) -> f64 {
         let cells = self.ambient.len();
         let features = &basis.dispersed.features[block];
         let Dispersed { size, unit, .. } = basis.dispersed;
@@ -190,7 +190,7 @@ impl<T: Real> Tile<T> {
             for (rates, &i) in all.filter(|_| measures) {
                 let size = size[i as usize];
                 let times = (size * basis.weight_of(i as usize)).wide();
-                divergence += times * sum_log1p(rates, &self.weight, size.recip());
+                divergence += times * sum_log1p::<S, _>(rates, &self.weight, size.recip());
             }
             return divergence;
         }
@@ -199,7 +199,7 @@ impl<T: Real> Tile<T> {
         if !by_feature {
             log_odds[..cells].copy_from_slice(&self.log_odds);
             for (kept, &odds) in kept.iter_mut().zip(&log_odds) {
-                *kept = log_kept(odds);
+                *kept = log_kept::<S, _>(odds);
             }
         }
         let rows = self.rates.chunks_exact(cells).zip(features);
@@ -207,7 +207,7 @@ impl<T: Real> Tile<T> {
             let i = i as usize;
             if by_feature {
                 log_odds = [basis.dispersed.log_odds[i]; TILE];
-                kept = [log_kept(log_odds[0]); TILE];
+                kept = [log_kept::<S, _>(log_odds[0]); TILE];
             }
             let (log_odds, kept) = if basis.is_certain(i) {
                 (&[T::neg_infinity(); TILE], &[T::zero(); TILE])
@@ -215,10 +215,11 @@ impl<T: Real> Tile<T> {
                 (&log_odds, &kept)
             };
             let size = [size[i], T::of(unit)];
-            count_zeros(rates, log_odds, size, counted);
+            count_zeros::<S, _>(rates, log_odds, size, counted);
             if measures {
                 let times = basis.weight_of(i).wide() / unit;
-                divergence += times * sum_zeros(rates, &self.weight, [log_odds, kept], size);
+                divergence +=
+                    times * sum_zeros::<S, _>(rates, &self.weight, [log_odds, kept], size);
             }
         }
         mask(&mut self.counted, T::one(), &self.masked, cells, features);
@@ -265,7 +266,7 @@ impl<T: Real> Tile<T> {
 
     /// Adds to the derivatives by the logarithms of sizes and odds what a block's entries would if all were zeros.
     #[inline(always)]
-    fn slopes(&self, basis: Basis<'_, T>, block: Range<usize>, stats: &mut WStats<T>) {
+    fn slopes<S: Simd>(&self, basis: Basis<'_, T>, block: Range<usize>, stats: &mut WStats<T>) {
         let cells = self.ambient.len();
         let all: f64 = self.weight.iter().map(|weight| weight.wide()).sum();
         let features = &basis.dispersed.features[block.clone()];
@@ -276,13 +277,13 @@ impl<T: Real> Tile<T> {
             let real_size = size * basis.dispersed.unit;
             let sums = &mut stats.sizes[i];
             if self.counted.is_empty() {
-                let [slope, curvature] = zero_slopes(rates, &self.weight, size.recip());
+                let [slope, curvature] = zero_slopes::<S, _>(rates, &self.weight, size.recip());
                 sums[0] += real_size * slope;
                 sums[1] += real_size * curvature;
                 continue;
             }
             let counted = &self.counted[at * cells..][..cells];
-            let all_sums = lost_slopes(rates, &self.weight, counted, size.recip());
+            let all_sums = lost_slopes::<S, _>(rates, &self.weight, counted, size.recip());
             let [slope, curvature, lost, unsure, mixed, square] = all_sums;
             sums[0] += real_size * slope;
             sums[1] += real_size * (curvature + real_size * square);
@@ -332,12 +333,12 @@ fn mask<T: Copy>(room: &mut [T], value: T, masked: &[Vec<u32>], cells: usize, fe
 
 /// `Σ log(1 + λ/r)`, of `1/r`, each cell as often as it counts.
 #[inline(always)]
-fn sum_log1p<T: Real>(rates: &[T], weight: &[T], inverse: T) -> f64 {
+fn sum_log1p<S: Simd, T: Real>(rates: &[T], weight: &[T], inverse: T) -> f64 {
     let mut lanes = [T::zero(); ABREAST];
     let weights = weight.as_chunks::<ABREAST>().0;
     for (rates, weights) in rates.as_chunks::<ABREAST>().0.iter().zip(weights) {
         for ((lane, &rate), &weight) in lanes.iter_mut().zip(rates).zip(weights) {
-            *lane += weight * log1p(rate * inverse);
+            *lane += weight * log1p::<S, _>(rate * inverse);
         }
     }
     lanes.iter().map(|lane| lane.wide()).sum()
@@ -345,16 +346,21 @@ fn sum_log1p<T: Real>(rates: &[T], weight: &[T], inverse: T) -> f64 {
 
 /// The posterior probabilities that zeros with these rates were counted; `size`, and the unit of it and the rates.
 #[inline(always)]
-fn count_zeros<T: Real>(rates: &[T], log_odds: &[T], [size, unit]: [T; 2], counted: &mut [T]) {
+fn count_zeros<S: Simd, T: Real>(
+    rates: &[T],
+    log_odds: &[T],
+    [size, unit]: [T; 2],
+    counted: &mut [T],
+) {
     let (inverse, times) = (size.recip(), size * unit);
     for ((counted, &rate), &odds) in counted.iter_mut().zip(rates).zip(log_odds) {
-        *counted = zero(odds, times * log1p(rate * inverse)).counted;
+        *counted = zero::<S, _>(odds, times * log1p::<S, _>(rate * inverse)).counted;
     }
 }
 
 /// `Σ −log P₀` of zeros with these rates, each cell as often as it counts.
 #[inline(always)]
-fn sum_zeros<T: Real>(
+fn sum_zeros<S: Simd, T: Real>(
     rates: &[T],
     weights: &[T],
     [log_odds, kept]: [&[T]; 2],
@@ -371,8 +377,8 @@ fn sum_zeros<T: Real>(
         .zip(odds.zip(kept.as_chunks::<ABREAST>().0));
     for (rates, (weights, (log_odds, kept))) in cells.zip(known) {
         for lane in 0..ABREAST {
-            let s = times * log1p(rates[lane] * inverse);
-            lanes[lane] += weights[lane] * loss_of_zero(log_odds[lane], kept[lane], s);
+            let s = times * log1p::<S, _>(rates[lane] * inverse);
+            lanes[lane] += weights[lane] * loss_of_zero::<S, _>(log_odds[lane], kept[lane], s);
         }
     }
     lanes.iter().map(|lane| lane.wide()).sum()
@@ -381,12 +387,12 @@ fn sum_zeros<T: Real>(
 /// Sums of `t/(1 + t) − log(1 + t)` and of that plus `t²/(1 + t)²`, with `t = λ/r`: first and second derivative by the logarithm of the size, over
 /// the size, of a zero's log-likelihood, each cell as often as it counts.
 #[inline(always)]
-fn zero_slopes<T: Real>(rates: &[T], weights: &[T], inverse: f64) -> [f64; 2] {
+fn zero_slopes<S: Simd, T: Real>(rates: &[T], weights: &[T], inverse: f64) -> [f64; 2] {
     let (mut first, mut second) = ([0.0; 4], [0.0; 4]);
     for (rates, weights) in rates.chunks(4).zip(weights.chunks(4)) {
         let sums = first.iter_mut().zip(&mut second);
         for ((first, second), (rate, weight)) in sums.zip(rates.iter().zip(weights)) {
-            let [slope, curvature] = zero_slope(rate.wide() * inverse);
+            let [slope, curvature] = zero_slope::<S>(rate.wide() * inverse);
             *first += weight.wide() * slope;
             *second += weight.wide() * curvature;
         }
@@ -396,16 +402,21 @@ fn zero_slopes<T: Real>(rates: &[T], weights: &[T], inverse: f64) -> [f64; 2] {
 
 /// The two terms of [`zero_slopes`].
 #[inline(always)]
-pub(super) fn zero_slope(t: f64) -> [f64; 2] {
+pub(super) fn zero_slope<S: Simd>(t: f64) -> [f64; 2] {
     let part = t / (1.0 + t);
-    let slope = part - log1p(t);
+    let slope = part - log1p::<S, _>(t);
     [slope, slope + part * part]
 }
 
 /// The same where zeros can be lost, with the posterior probabilities `u` that they were not: sums of both terms times `u`, of `1 − u`, of `u (1 − u)`, and of that times the
 /// first term and times its square. By the logarithm of the odds the log-likelihood has the first derivative `1 − u − π`.
 #[inline(always)]
-fn lost_slopes<T: Real>(rates: &[T], weights: &[T], counted: &[T], inverse: f64) -> [f64; 6] {
+fn lost_slopes<S: Simd, T: Real>(
+    rates: &[T],
+    weights: &[T],
+    counted: &[T],
+    inverse: f64,
+) -> [f64; 6] {
     let mut sums = [[0.0; 4]; 6];
     let all = rates
         .chunks(4)
@@ -415,7 +426,7 @@ fn lost_slopes<T: Real>(rates: &[T], weights: &[T], counted: &[T], inverse: f64)
         for (lane, ((rate, weight), counted)) in rates.iter().zip(weights).zip(counted).enumerate()
         {
             let (weight, counted) = (weight.wide(), counted.wide());
-            let [slope, curvature] = zero_slope(rate.wide() * inverse);
+            let [slope, curvature] = zero_slope::<S>(rate.wide() * inverse);
             let lost = 1.0 - counted;
             let unsure = counted * lost;
             sums[0][lane] += weight * counted * slope;

@@ -27,7 +27,7 @@ use super::elementary::log1p;
 use super::{Basis, Cell};
 use crate::group::{Each, GROUP};
 use crate::real::Real;
-use pulp::{Simd, WithSimd};
+use pulp::{Scalar, Simd, WithSimd};
 
 /// Counts, of each feature or cell that has a probability of its own, that are known not to be lost.
 pub const PRIOR: f64 = 1.0;
@@ -53,7 +53,7 @@ pub(crate) fn odds_of(probability: f64) -> f64 {
 
 /// What the prior adds to the objective.
 pub(crate) fn prior(log_odds: f64) -> f64 {
-    PRIOR * log_kept(log_odds)
+    PRIOR * log_kept::<Scalar, _>(log_odds)
 }
 
 /// What is known of an entry if it is a zero.
@@ -70,16 +70,16 @@ pub(super) struct Zero<T> {
 /// `−log u` is `log(1 + e^t)` with `t` the sum of the logarithm of the odds of dropout and of `s`; nothing here overflows, and no odds, a logarithm of `−∞`, are as
 /// good as any.
 #[inline(always)]
-pub(super) fn zero<T: Real>(log_odds: T, s: T) -> Zero<T> {
+pub(super) fn zero<S: Simd, T: Real>(log_odds: T, s: T) -> Zero<T> {
     let t = log_odds + s;
-    let small = (-t.abs()).fast_exp();
+    let small = (-t.abs()).fast_exp::<S>();
     let likely = (T::one() + small).recip();
     let (counted, lost) = if t <= T::zero() {
         (likely, small * likely)
     } else {
         (small * likely, likely)
     };
-    let surprise = t.max(T::zero()) + log1p(small);
+    let surprise = t.max(T::zero()) + log1p::<S, _>(small);
     Zero {
         counted,
         lost,
@@ -89,17 +89,17 @@ pub(super) fn zero<T: Real>(log_odds: T, s: T) -> Zero<T> {
 
 /// `−log(1 − π)`, of the logarithm of the odds.
 #[inline(always)]
-pub(super) fn log_kept<T: Real>(log_odds: T) -> T {
-    zero(log_odds, T::zero()).surprise
+pub(super) fn log_kept<S: Simd, T: Real>(log_odds: T) -> T {
+    zero::<S, _>(log_odds, T::zero()).surprise
 }
 
 /// `−log P₀`, where `kept` is [`log_kept`].
 #[inline(always)]
-pub(super) fn loss_of_zero<T: Real>(log_odds: T, kept: T, s: T) -> T {
+pub(super) fn loss_of_zero<S: Simd, T: Real>(log_odds: T, kept: T, s: T) -> T {
     // The logarithm of what is larger, dropout or a count of zero, and the rest.
     let t = log_odds + s;
     let larger = if t <= T::zero() { s } else { -log_odds };
-    kept + larger - log1p((-t.abs()).fast_exp())
+    kept + larger - log1p::<S, _>((-t.abs()).fast_exp::<S>())
 }
 
 impl<T: Real> Basis<'_, T> {
@@ -176,8 +176,8 @@ impl<T: Real> WithSimd for GroupOfZeros<'_, T> {
         let unit = T::of(basis.dispersed.unit);
         let [mut lost, mut surprise] = [[T::zero(); GROUP]; 2];
         for e in 0..GROUP {
-            let s = sizes[e] * unit * log1p(rates[e] / sizes[e]);
-            let zero = zero(log_odds[e], s);
+            let s = sizes[e] * unit * log1p::<S, _>(rates[e] / sizes[e]);
+            let zero = zero::<S, _>(log_odds[e], s);
             (lost[e], surprise[e]) = (zero.lost, zero.surprise);
         }
         [lost, surprise]
@@ -194,12 +194,12 @@ mod tests {
         fn agrees_with_the_definition(p in 1e-6..0.999_999_f64, s in 0.0..30.0_f64) {
             let log_odds = (p / (1.0 - p)).ln();
             let all = p + (1.0 - p) * (-s).exp();
-            let Zero { counted, lost, surprise } = zero(log_odds, s);
+            let Zero { counted, lost, surprise } = zero::<Scalar, _>(log_odds, s);
             let want = (1.0 - p) * (-s).exp() / all;
             prop_assert!((counted - want).abs() <= 1e-9 * want);
             prop_assert!((counted + lost - 1.0).abs() <= 1e-15);
             prop_assert!((surprise + want.ln()).abs() <= 1e-9 * (1.0 + s));
-            let loss = loss_of_zero(log_odds, log_kept(log_odds), s);
+            let loss = loss_of_zero::<Scalar, _>(log_odds, log_kept::<Scalar, _>(log_odds), s);
             prop_assert!((loss + all.ln()).abs() <= 1e-9 * (1.0 + s));
         }
     }
@@ -207,19 +207,29 @@ mod tests {
     #[test]
     fn no_dropout_is_a_count_and_nothing_overflows() {
         for s in [0.0f32, 1e-3, 1.0, 1e6] {
-            let zero = zero(f32::NEG_INFINITY, s);
+            let zero = zero::<Scalar, _>(f32::NEG_INFINITY, s);
             assert_eq!(zero.counted, 1.0);
             assert!(zero.lost < 1e-37 && zero.surprise < 1e-37);
             let none = f32::NEG_INFINITY;
-            assert_eq!(loss_of_zero(none, log_kept(none), s), s);
+            assert_eq!(
+                loss_of_zero::<Scalar, _>(none, log_kept::<Scalar, _>(none), s),
+                s
+            );
         }
-        let zero = zero(2.0f32, 1e9);
+        let zero = zero::<Scalar, _>(2.0f32, 1e9);
         assert_eq!(zero.lost, 1.0);
         assert!(zero.counted < 1e-37 && zero.surprise > 0.9e9);
-        assert!((loss_of_zero(0.0, log_kept(0.0), 1e9f32) - 2.0f32.ln()).abs() < 1e-6);
+        assert!(
+            (loss_of_zero::<Scalar, _>(0.0, log_kept::<Scalar, _>(0.0), 1e9f32) - 2.0f32.ln())
+                .abs()
+                < 1e-6
+        );
         // A rate of nothing loses nothing, whatever the odds.
         for log_odds in [-30.0f32, -1.0, 0.0, 3.0] {
-            assert!(loss_of_zero(log_odds, log_kept(log_odds), 0.0).abs() < 1e-6);
+            assert!(
+                loss_of_zero::<Scalar, _>(log_odds, log_kept::<Scalar, _>(log_odds), 0.0).abs()
+                    < 1e-6
+            );
         }
     }
 }
