@@ -29,7 +29,7 @@
 #'
 #' **A bound for counts.** With `"poisson"`, `"nb"` and `"zinb"` the published objective has no lower bound: as soon as `alpha` times a feature's counts in the background exceed
 #' those in the target, its loadings run to zero, the background's divergence to infinity, and the target's fit is lost with it. So a contrasted background
-#' has a fixed ambient rate besides its factors: the part `ambient` of each cell's counts, in the background's mean profile. Then its divergence can not exceed that of
+#' has a fixed ambient rate besides its factors: the part `ambient` of each cell's counts, in the background's mean profile (of cells with `weights`, each as often as it counts). Then its divergence can not exceed that of
 #' the ambient rate alone, and the objective not fall below `-alpha` times that; the updates stay what they are and go downhill as before. A larger `ambient` keeps more of
 #' the target's fit under a strong contrast, and contrasts less. `ambient = 0` is the published objective.
 #'

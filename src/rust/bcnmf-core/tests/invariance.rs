@@ -5,7 +5,7 @@ mod common;
 use bcnmf_core::backend::pool;
 use bcnmf_core::fit::{
     By, Contrast, Dispersion, Dropout, Factors, FitParams, Outcome, Penalty, Problem, Restarts,
-    Scaling, Steps,
+    Scaling, Steps, Weights,
 };
 use bcnmf_core::matrix::Missing;
 use bcnmf_core::real::Real;
@@ -275,6 +275,35 @@ proptest! {
         prop_assert!(error <= 1e-9, "{error:e}");
     }
 
+    #[test]
+    fn background_cells_of_no_weight_are_as_good_as_absent(
+        loss in losses(), seed: u64, sparse: bool, zeros_lack: bool, absent in 1..8usize, k in 1..4usize,
+    ) {
+        let (cells, features) = (12, 15);
+        let density = if zeros_lack { 0.8 } else { 1.0 };
+        let background = random(features, cells, density, !seed);
+        let weights = |n: usize| Weights {
+            cells: [vec![1.0; 20], (0..n).map(|j| if j < cells - absent { 1.5 } else { 0.0 }).collect()],
+            ..Weights::default()
+        };
+        let data = |n: usize| {
+            let background = background.slice(ndarray::s![.., ..n]).to_owned();
+            Data::new(random(features, 20, density, seed), Some(background))
+                .with_missing(if zeros_lack { Missing::Zeros } else { Missing::None })
+                .with_weights(weights(n))
+        };
+        let (all, some) = (data(cells), data(cells - absent));
+        let Start::Factors(start) = start_of(&all, k, seed) else { unreachable!("it has factors") };
+        let mut part = start.clone();
+        part.h_background.truncate((cells - absent) * k);
+        let weight = some.problem(sparse).weight(Contrast::Beta(0.3), loss);
+        let params = FitParams { maxit: 10, tol: 0.0, weight, ambient: 0.05, ..FitParams::new(k, loss) };
+        let mut fit = all.fit::<f64>(sparse, &params, &Start::Factors(start)).factors();
+        let without = some.fit::<f64>(sparse, &params, &Start::Factors(part)).factors();
+        fit.h_background.truncate((cells - absent) * k);
+        let error = factor_distance(&fit, &without);
+        prop_assert!(error <= 1e-9, "{error:e}");
+    }
 }
 
 /// All bits of what comes out of several starts.

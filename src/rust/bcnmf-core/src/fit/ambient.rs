@@ -22,7 +22,7 @@ impl<T: Real> Ambient<T> {
             return Ambient::default();
         };
         let multiple = |sum: &f64| T::of(sum * (params.ambient / unit));
-        let profile: Vec<T> = y.profile();
+        let (profile, sums): (Vec<T>, _) = y.counted_profile();
         let weights = &problem.weights.features;
         let counts = profile.iter().take(problem.parts()[0]).enumerate();
         let weighted = counts.map(|(i, share)| count(weights, i) * share.wide());
@@ -33,7 +33,7 @@ impl<T: Real> Ambient<T> {
                 T::of(weighted.sum())
             },
             profile,
-            cells: y.column_sums.iter().map(multiple).collect(),
+            cells: sums.iter().map(multiple).collect(),
         }
     }
 }

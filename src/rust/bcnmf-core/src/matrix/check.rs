@@ -29,14 +29,27 @@ pub struct Summary {
     pub row_sums: Vec<f64>,
     /// Sum of each cell over the features.
     pub column_sums: Vec<f64>,
+    /// Where cells have weights, `row_sums` with each cell as often as it counts, and `column_sums` as these complete them.
+    pub counted: Option<[Vec<f64>; 2]>,
 }
 
 impl Summary {
     /// Each feature's share of the total.
     pub fn profile<T: Real>(&self) -> Vec<T> {
-        let share = |sum: &f64| T::of(sum / self.sum);
-        self.row_sums.iter().map(share).collect()
+        shares(&self.row_sums, self.sum)
     }
+
+    /// The same with each cell as often as it counts, and the sums of cells that belong to it: `p` and `s` of the model `p sᵀ`.
+    pub fn counted_profile<T: Real>(&self) -> (Vec<T>, &[f64]) {
+        match &self.counted {
+            None => (self.profile(), &self.column_sums),
+            Some([rows, columns]) => (shares(rows, rows.iter().sum()), columns),
+        }
+    }
+}
+
+fn shares<T: Real>(sums: &[f64], all: f64) -> Vec<T> {
+    sums.iter().map(|sum| T::of(sum / all)).collect()
 }
 
 #[derive(Clone, Copy, Default)]
@@ -97,7 +110,7 @@ impl Matrix<'_> {
             row_sums: vec![0.0; rows],
             ..Summary::default()
         };
-        let mut bad = [Found::default(); 3];
+        let (mut bad, mut counted) = ([Found::default(); 3], vec![0.0; rows]);
         for (part, found) in parts {
             summary.sum += part.sum;
             summary.sum_squares += part.sum_squares;
@@ -109,8 +122,9 @@ impl Matrix<'_> {
             summary.positive += part.positive;
             summary.fractional += part.fractional;
             summary.column_sums.extend(part.column_sums);
-            for (all, one) in summary.row_sums.iter_mut().zip(part.row_sums) {
-                *all += one;
+            add(&mut summary.row_sums, part.row_sums);
+            if let Some([rows, _]) = part.counted {
+                add(&mut counted, rows);
             }
             for (all, one) in bad.iter_mut().zip(found) {
                 all.add(one);
@@ -129,39 +143,58 @@ impl Matrix<'_> {
                 most: LARGEST,
             });
         }
+        if !weights[1].is_empty() {
+            let columns = summary.column_sums.clone();
+            summary.counted = Some([counted, columns]);
+        }
         if summary.missing > 0 {
-            self.complete(&mut summary);
+            let sums = [&summary.row_sums[..], &summary.column_sums];
+            let cells = weights[1];
+            let counted = summary
+                .counted
+                .as_ref()
+                .map(|[rows, columns]| self.complete([rows, columns], cells).0);
+            let (sums, all) = self.complete(sums, &[]);
+            ([summary.row_sums, summary.column_sums], summary.sum) = (sums, all);
+            summary.counted = counted;
         }
         Ok(summary)
     }
 
-    /// Puts what sums would be if no entry were missing in the place of those that are known.
-    fn complete(&self, summary: &mut Summary) {
-        let known = (summary.row_sums.clone(), summary.column_sums.clone());
+    /// What sums of features, each cell as often as it counts, and of cells would be if no entry were missing, and the sum of all.
+    fn complete(&self, known: [&[f64]; 2], weights: &[f64]) -> ([Vec<f64>; 2], f64) {
         let (mut profile, mut sizes) = (vec![1.0; self.rows()], Vec::new());
+        let mut all = 0.0;
         for _ in 0..COMPLETIONS {
             let parts: Vec<_> = self
                 .stripes()
                 .into_par_iter()
-                .map(|range| with_columns!(self, block => fit_sizes(block, range, &known.1, &profile)))
+                .map(|range| {
+                    with_columns!(self, block => fit_sizes(block, range, [known[1], weights], &profile))
+                })
                 .collect();
             sizes.clear();
             let mut covered = vec![0.0; self.rows()];
             for (part, cover) in parts {
                 sizes.extend(part);
-                for (all, one) in covered.iter_mut().zip(cover) {
-                    *all += one;
-                }
+                add(&mut covered, cover);
             }
-            let all = sizes.iter().sum();
-            for ((share, &sum), covered) in profile.iter_mut().zip(&known.0).zip(covered) {
+            let counted = sizes.iter().enumerate();
+            all = counted.map(|(j, size)| size * count(weights, j)).sum();
+            for ((share, &sum), covered) in profile.iter_mut().zip(known[0]).zip(covered) {
                 *share = completed(sum, covered, all);
             }
         }
-        let [all, total] = [&profile, &sizes].map(|parts| parts.iter().sum::<f64>());
-        summary.row_sums = profile.iter().map(|share| share * total).collect();
-        summary.column_sums = sizes.iter().map(|size| size * all).collect();
-        summary.sum = all * total;
+        let total: f64 = profile.iter().sum();
+        let rows = profile.iter().map(|share| share * all).collect();
+        let columns = sizes.iter().map(|size| size * total).collect();
+        ([rows, columns], all * total)
+    }
+}
+
+fn add(sums: &mut [f64], parts: Vec<f64>) {
+    for (sum, part) in sums.iter_mut().zip(parts) {
+        *sum += part;
     }
 }
 
@@ -179,11 +212,11 @@ fn completed(sum: f64, part: f64, all: f64) -> f64 {
     }
 }
 
-/// The size of each cell that agrees with its sum, given the profile of all; and what sizes of cells cover each feature.
+/// The size of each cell that agrees with its sum, given the profile of all; and what sizes of cells, each as often as it counts, cover each feature.
 fn fit_sizes(
     block: &impl Columns,
     range: Range<usize>,
-    column_sums: &[f64],
+    [column_sums, weights]: [&[f64]; 2],
     profile: &[f64],
 ) -> (Vec<f64>, Vec<f64>) {
     let all: f64 = profile.iter().sum();
@@ -201,10 +234,11 @@ fn fit_sizes(
         let part: f64 = places.iter().map(|&i| profile[i as usize]).sum();
         let known = if lists_known { part } else { all - part };
         let size = completed(column_sums[j], known, all);
+        let counted = size * count(weights, j);
         for &i in &places {
-            covered[i as usize] += if lists_known { size } else { -size };
+            covered[i as usize] += if lists_known { counted } else { -counted };
         }
-        total += size;
+        total += counted;
         sizes.push(size);
     }
     if !lists_known {
@@ -223,6 +257,12 @@ fn scan(
         row_sums: vec![0.0; block.rows()],
         ..Summary::default()
     };
+    let of_cells = if cell_weights.is_empty() {
+        0
+    } else {
+        block.rows()
+    };
+    let mut counted = vec![0.0; of_cells];
     let mut bad = [Found::default(); 3];
     for j in range {
         let mut column_sum = 0.0;
@@ -251,9 +291,13 @@ fn scan(
             part.positive += 1;
             part.fractional += usize::from(x.fract() != 0.0);
             part.row_sums[i] += x;
+            if let Some(sum) = counted.get_mut(i) {
+                *sum += cell_weight * x;
+            }
         }
         part.sum += column_sum;
         part.column_sums.push(column_sum);
     }
+    part.counted = Some([counted, Vec::new()]);
     (part, bad)
 }

@@ -234,6 +234,8 @@ pub struct Part<'a> {
     genes: Vec<f64>,
     cells: Vec<f64>,
     all: f64,
+    /// The same three with each cell as often as it counts.
+    counted: (Vec<f64>, Vec<f64>, f64),
     background: bool,
     mixture: &'a [LossKind],
 }
@@ -261,7 +263,8 @@ impl<'a> Part<'a> {
         let cell_weight = filled(&data.weights.cells[usize::from(background)], columns);
         let weight =
             Array2::from_shape_fn((rows, columns), |(i, j)| feature_weight[i] * cell_weight[j]);
-        let (genes, cells, all) = margins(x, &known);
+        let (genes, cells, all) = margins(x, &known, &vec![1.0; columns]);
+        let counted = margins(x, &known, &cell_weight);
         Some(Part {
             x,
             known,
@@ -271,6 +274,7 @@ impl<'a> Part<'a> {
             genes,
             cells,
             all,
+            counted,
             background,
             mixture: &data.mixture,
         })
@@ -405,20 +409,21 @@ impl<'a> Part<'a> {
     /// `ε p sᵀ` of a background that is contrasted, from its definition in the documentation of the loss.
     pub fn ambient_rate(&self, params: &FitParams) -> Array2<f64> {
         let on = self.background && params.loss.is_counts() && params.weight < 0.0;
-        let share = if on { params.ambient / self.all } else { 0.0 };
+        let (genes, cells, all) = &self.counted;
+        let share = if on { params.ambient / all } else { 0.0 };
         Array2::from_shape_fn(self.x.dim(), |(i, j)| {
             let counts = self.loss_of(i, params.loss).is_counts();
-            f64::from(u8::from(counts)) * share * self.genes[i] * self.cells[j]
+            f64::from(u8::from(counts)) * share * genes[i] * cells[j]
         })
     }
 }
 
-/// Sums over features, cells and all; completed by the model that agrees with what is known, from the definition in the core's `check.rs`.
-fn margins(x: &Array2<f64>, known: &Array2<bool>) -> (Vec<f64>, Vec<f64>, f64) {
+/// Sums over features, with each cell as often as it counts, cells and all; completed by the model that agrees with what is known, from the definition in the core's `check.rs`.
+fn margins(x: &Array2<f64>, known: &Array2<bool>, weights: &[f64]) -> (Vec<f64>, Vec<f64>, f64) {
     let of = |(i, j): (usize, usize)| if known[(i, j)] { x[(i, j)] } else { 0.0 };
     let (rows, columns) = x.dim();
     let genes: Vec<f64> = (0..rows)
-        .map(|i| (0..columns).map(|j| of((i, j))).sum())
+        .map(|i| (0..columns).map(|j| weights[j] * of((i, j))).sum())
         .collect();
     let cells: Vec<f64> = (0..columns)
         .map(|j| (0..rows).map(|i| of((i, j))).sum())
@@ -428,24 +433,34 @@ fn margins(x: &Array2<f64>, known: &Array2<bool>) -> (Vec<f64>, Vec<f64>, f64) {
         return (genes, cells, all);
     }
     let (mut profile, mut sizes) = (vec![1.0; rows], vec![0.0; columns]);
-    let over = |sum: f64, part: f64| if sum > 0.0 { sum / part } else { 0.0 };
-    for _ in 0..5 {
-        for j in 0..columns {
-            let part = (0..rows)
-                .filter(|&i| known[(i, j)])
-                .map(|i| profile[i])
-                .sum();
-            sizes[j] = over(cells[j], part);
+    let over = |sum: f64, part: f64, all: f64| {
+        if part > 1e-9 * all {
+            sum / part
+        } else if sum > 0.0 {
+            sum / all
+        } else {
+            0.0
         }
+    };
+    for _ in 0..5 {
+        let all = profile.iter().sum();
+        for j in 0..columns {
+            let covering = (0..rows).filter(|&i| known[(i, j)]);
+            sizes[j] = over(cells[j], covering.map(|i| profile[i]).sum(), all);
+        }
+        let counted = |j: usize| weights[j] * sizes[j];
+        let all = (0..columns).map(counted).sum();
         for i in 0..rows {
-            let part = (0..columns)
-                .filter(|&j| known[(i, j)])
-                .map(|j| sizes[j])
-                .sum();
-            profile[i] = over(genes[i], part);
+            let covering = (0..columns).filter(|&j| known[(i, j)]);
+            profile[i] = over(genes[i], covering.map(counted).sum(), all);
         }
     }
-    let [p, s] = [&profile, &sizes].map(|parts| parts.iter().sum::<f64>());
+    let p: f64 = profile.iter().sum();
+    let s: f64 = sizes
+        .iter()
+        .zip(weights)
+        .map(|(size, weight)| size * weight)
+        .sum();
     (
         profile.iter().map(|share| share * s).collect(),
         sizes.iter().map(|size| size * p).collect(),
