@@ -132,6 +132,7 @@ check_all_sampled <- function(unsampled, background, sample_by, call) {
 
 # One row per cell of both sets, of which those of a set that does not take part may be missing.
 cell_covariates <- function(fit, covariates, background, set, call) {
+  covariates <- plain_labels(covariates)
   if (names_columns(fit, covariates)) covariates <- do.call(rbind, unname(cell_columns(fit, covariates, "covariates", call)))
   own <- if (set == "both") !logical(length(background)) else background == (set == "background")
   if (is.list(covariates) && !is.data.frame(covariates)) covariates <- covariate_list(fit, covariates, own, call)

@@ -51,12 +51,15 @@ biplot_features <- function(fit, factors, group_by, call = rlang::caller_env()) 
   if (is.null(group_by)) {
     plot <- plot + geom_point(colour = group_palette[1], alpha = point_alpha(nrow(data)), size = 1.5)
   } else {
+    group_by <- plain_labels(group_by)
     check_labels(group_by, "group_by", call)
     group_by <- in_order_of(group_by, rownames(fit@w), "features", "group_by", call)
     if (length(group_by) != nrow(data)) {
-      abort_bcnmf("{.arg group_by} gives {length(group_by)} label{?s} for {nrow(data)} feature{?s}.",
-        arg = "group_by", value = group_by, call = call
-      )
+      of_cells <- names_columns(fit, group_by) || length(group_by) %in% c(ncol(fit@h), ncol(fit@h) + ncol(fit@h_background))
+      abort_bcnmf(c(
+        "{.arg group_by} gives {length(group_by)} label{?s} for {nrow(data)} feature{?s}.",
+        i = if (of_cells) "Groups of cells are for the plot of cells: {.code matrix = \"h\"}."
+      ), arg = "group_by", value = group_by, call = call)
     }
     data$group <- as_groups(group_by, nrow(data), "feature")
     plot <- ggplot(data, aes(.data$a, .data$b, colour = .data$group)) +

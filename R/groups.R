@@ -3,6 +3,7 @@
 # `group_by`, the argument `arg` of the user's, as one factor per set of cells that is wanted; NULL for a set that is not. The attribute
 # `labelled` tells for each set whether it was given labels; without, its cells are one group.
 resolve_groups <- function(fit, group_by, set, call = rlang::caller_env(), arg = "group_by") {
+  group_by <- plain_labels(group_by)
   n <- ncol(fit@h)
   l <- ncol(fit@h_background)
   want_target <- set != "background"
@@ -26,6 +27,16 @@ resolve_groups <- function(fit, group_by, set, call = rlang::caller_env(), arg =
     ),
     labelled = c(target = want_target && !is.null(given$target), background = want_background && !is.null(given$background))
   )
+}
+
+# Labels as Bioconductor has them, run-length encoded or in a DataFrame, as base R has them.
+plain_labels <- function(x) {
+  if (methods::is(x, "Rle")) return(S4Vectors::decode(x))
+  if (methods::is(x, "DataFrame")) {
+    columns <- lapply(as.list(x), plain_labels)
+    return(structure(columns, names = names(x), class = "data.frame", row.names = if (is.null(rownames(x))) seq_len(nrow(x)) else rownames(x)))
+  }
+  if (is.list(x) && !is.data.frame(x)) lapply(x, plain_labels) else x
 }
 
 # Labels in the order of the cells, as a list of the sets that they name, where their names are those of cells. Others stay in the order that

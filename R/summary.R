@@ -10,8 +10,8 @@
 #' @param object a `bcnmf` object.
 #' @param group_by groups of cells: a factor, character, logical or numeric vector with one value per target
 #'   cell, or per target and then background cell; or a list with `target`, `background` or both. For a model out of
-#'   an object ([bcnmf_model()]) also the name of a column of its cell data. Several columns, by name or as a data frame
-#'   with one row per cell, group by all their combinations. Where labels have names (of a vector, rows of a data frame) that are
+#'   an object ([bcnmf_model()]) also the name of a column of its cell data. Several columns, by name or as a data frame (or Bioconductor's `DataFrame`)
+#'   with one row per cell, group by all their combinations. `Rle` labels are as good as others. Where labels have names (of a vector, rows of a data frame) that are
 #'   the cells' names, they are matched by name: they may come in any order, and those of other cells are left out; names
 #'   that no cell has are ignored. Cells that
 #'   are not given a group form one group, `"background"` (or `"target"`). Missing labels form the group
@@ -45,6 +45,7 @@ summary.bcnmf <- function(object, group_by = NULL, stat = c("mean", "sum", "medi
   if (set == "background") check_has_background(object, "A summary of the background", "set", set)
   if (is.null(group_by)) return(summarise_factors(object))
 
+  group_by <- plain_labels(group_by)
   groups <- resolve_groups(object, group_by, set)
   uses <- clear_uses(object)
   sets <- names(groups)[lengths(groups) > 0]

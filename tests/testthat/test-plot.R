@@ -99,5 +99,6 @@ test_that("biplot refuses what it can't draw", {
   expect_bcnmf_error(biplot(fit, c(TRUE, TRUE)), "two factors")
   expect_bcnmf_error(biplot(fit, matrix = "x"), "\"w\" or \"h\"", arg = "matrix")
   expect_bcnmf_error(biplot(fit, group_by = 1:3), "3 labels for 20 features", arg = "group_by")
+  expect_bcnmf_error(biplot(fit, group_by = seq_len(ncol(fit$h))), "plot of cells.*matrix = \"h\"", arg = "group_by")
   expect_bcnmf_error(biplot(fit, matrix = "h", group_by = 1:3), "length 12", arg = "group_by")
 })

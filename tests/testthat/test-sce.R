@@ -77,9 +77,13 @@ test_that("objects without names, with repeated names, and with odd cell data wo
 
   data <- SummarizedExperiment::colData(object)
   data$condition <- S4Vectors::Rle(data$condition)
+  batches <- S4Vectors::Rle(factor(rep(c("a", "b"), 65), levels = c("b", "a")))
+  data$coded <- batches
   data$matrix <- matrix(1, 130, 2)
   SummarizedExperiment::colData(object) <- data
-  expect_same_model(bcnmf_model(few(object)), reference)
+  coded <- bcnmf_model(few(object))
+  expect_same_model(coded, reference)
+  expect_identical(levels(summary(coded, "coded")$group), c("b", "a"))
   expect_bcnmf_error(few(object, split_by = "matrix"), "no column \"matrix\"", "split_by")
   none <- object
   SummarizedExperiment::colData(none) <- NULL
