@@ -29,14 +29,16 @@ resolve_groups <- function(fit, group_by, set, call = rlang::caller_env(), arg =
   )
 }
 
-# Labels as Bioconductor has them, run-length encoded or in a DataFrame, as base R has them.
+# Run-length encoded labels, as Bioconductor has them, written out.
+decoded <- function(x) if (methods::is(x, "Rle")) S4Vectors::decode(x) else x
+
+# The same of labels in a list or a DataFrame, which becomes base R's.
 plain_labels <- function(x) {
-  if (methods::is(x, "Rle")) return(S4Vectors::decode(x))
   if (methods::is(x, "DataFrame")) {
-    columns <- lapply(as.list(x), plain_labels)
-    return(structure(columns, names = names(x), class = "data.frame", row.names = if (is.null(rownames(x))) seq_len(nrow(x)) else rownames(x)))
+    rows <- if (is.null(rownames(x))) seq_len(nrow(x)) else rownames(x)
+    return(structure(lapply(as.list(x), decoded), names = names(x), class = "data.frame", row.names = rows))
   }
-  if (is.list(x) && !is.data.frame(x)) lapply(x, plain_labels) else x
+  if (is.list(x) && !is.data.frame(x)) lapply(x, decoded) else decoded(x)
 }
 
 # Labels in the order of the cells, as a list of the sets that they name, where their names are those of cells. Others stay in the order that

@@ -110,8 +110,7 @@ container_cells <- function(object) {
 
 # The columns of the cell data that are plain vectors, which is all that labels can be.
 plain_cell_data <- function(object) {
-  columns <- as.list(SummarizedExperiment::colData(object))
-  columns <- lapply(columns, function(column) if (methods::is(column, "Rle")) plain_labels(column) else column)
+  columns <- lapply(as.list(SummarizedExperiment::colData(object)), decoded)
   columns <- Filter(function(column) is.atomic(column) && is.null(dim(column)), columns)
   if (length(columns) == 0) names(columns) <- character()
   structure(columns, class = "data.frame", row.names = container_cells(object))

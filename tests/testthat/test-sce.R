@@ -77,8 +77,7 @@ test_that("objects without names, with repeated names, and with odd cell data wo
 
   data <- SummarizedExperiment::colData(object)
   data$condition <- S4Vectors::Rle(data$condition)
-  batches <- S4Vectors::Rle(factor(rep(c("a", "b"), 65), levels = c("b", "a")))
-  data$coded <- batches
+  data$coded <- S4Vectors::Rle(factor(rep(c("a", "b"), 65), levels = c("b", "a")))
   data$matrix <- matrix(1, 130, 2)
   SummarizedExperiment::colData(object) <- data
   coded <- bcnmf_model(few(object))
