@@ -31,16 +31,16 @@ choose_contrast <- function(x, y, settings, grow, verbose, call) {
 auto_k_target <- function(x, y, settings, grow, verbose, call) {
   defaults <- formals(select_k_target)
   own <- c(settings[c("loss", "threads")], defaults[c("tolerance", "masks", "maxit", "seed")])
-  own$most <- max(defaults$most, settings$k)
+  few <- cells_to_compare(x, y, settings$k)
   judged({
-    found <- find_k_target(x, y, settings$k, NULL, own, verbose, call)
+    found <- find_k_target(few$x, few$y, settings$k, NULL, own, verbose, call)
     if (grow) {
-      grow_target_only(x, y, found, own, verbose, call)
+      grow_target_only(few$x, few$y, found, own, verbose, call)
     } else if (settings$init == "given") {
       # who says where to start, starts there
       found
     } else {
-      find_beside(x, y, found, own, verbose, call)
+      find_beside(few$x, few$y, found, own, verbose, call)
     }
   })
 }
@@ -49,7 +49,7 @@ auto_k_target <- function(x, y, settings, grow, verbose, call) {
 # factor is added as long as that predicts better than the model without it, by `least`, and better than one more shared factor does; until there are `enough`.
 grow_target_only <- function(x, y, found, settings, verbose, call, least = settings$tolerance, enough = Inf) {
   chosen <- function(table) table[table$selected, ]
-  while (!shares_nothing(attr(found, "shared")) && attr(found, "k") < min(dim(x), settings$most)) {
+  while (!shares_nothing(attr(found, "shared")) && attr(found, "k") < min(dim(x))) {
     number <- chosen(found)$k_target
     if (number >= enough) break
     most <- (1 - least) * chosen(found)$loss

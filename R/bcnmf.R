@@ -22,7 +22,7 @@
 #' The published contrast is `alpha = ` a number.
 #'
 #' **Fewer factors than programs.** What both sets share and too few factors leave unexplained would be taken up by the target-only ones: they mix it with the target's own programs, or none pays at all. So
-#' target-only factors that are counted do not depend on `k`. As long as twice as many factors predict held-out entries better by a tenth (up to four times `k`), and then as long as one more target-only factor does, they are looked for
+#' target-only factors that are counted do not depend on `k`. As long as twice as many factors predict held-out entries better by a tenth of what they predict better than one factor (up to four times `k`), and then as long as one more target-only factor does, they are looked for
 #' beside more. Where that finds what fits with `k` do not, the fit *holds* the target-only loadings of a full fit with so many factors, and only the shared ones adapt to `k`. A message and the printed model say so, `fit$held` names them, and `fit$beside`
 #' is the number of factors that they are from, with which there is room for all. On simulated counts of eight programs that brings two target-only ones with 2.5 % of the counts each from a cosine of 0.27 to 0.99 at `k = 4`. Shared factors are fewer then: the target
 #' is described the better the nearer `k` is to `fit$beside`. A number of your own, `k_target = 2`, or a start of your own is fitted as it is.

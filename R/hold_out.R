@@ -12,6 +12,17 @@ some_cells <- function(x, most) {
   x[, unique(round(seq(1, ncol(x), length.out = most))), drop = FALSE]
 }
 
+# How many cells of a set a comparison looks at, unless told: so many, and where these say little as many as hold so many values other than 0, which is also what they cost.
+least_cells <- 1000
+enough_values <- 5e5
+
+enough_cells <- function(x) {
+  few <- data_parts(some_cells(x, least_cells))$matrix
+  # dense or sparse, they should be the same ones
+  per_cell <- Matrix::nnzero(few, na.counted = FALSE) / ncol(few)
+  max(least_cells, ceiling(min(ncol(x), enough_values / per_cell)))
+}
+
 # A fit of checked data, without the entries that `mask` (a seed) says: the mean loss per held-out entry of target and background (NA without
 # one), free of unit and size, and of both, which then count the same; what else the model has; and the factors w, h, h_background, from which another fit may go on (`factors`).
 # Not accelerated unless said: fits that stop early predict better where there are more factors than programs, and tell a factor that is missing from one too many.

@@ -13,6 +13,10 @@
 #' are. So they are also closed in that fit, which goes on then, and the better of both fits counts; and as many as the background uses by less than a quarter of what the target does (`unused`, in the fits with `k_target = 0`) are closed at least, as long as that costs nothing.
 #' Such a fit is only compared: models are fitted from a start of their own. Where one more target-only factor predicts as well, and from its own start by half a per cent better, it is taken too.
 #'
+#' A gain of a quarter of `tolerance` to all of it may be a weak program, or chance. At 400 counts a cell in 2 000 genes, two programs with 5 % of the counts are worth 0.12 to 0.42 %. So it is taken for a program if all else speaks
+#' for it: what is closed is told to be the target's by the mean of the background's cells (see below), and a model without these factors predicts worse, by a quarter of `tolerance` too. Factors too many for the data learn noise, and less of it when
+#' they are closed: there the model without them is the better one.
+#'
 #' What was closed must be the target's indeed: where the background would use a closed factor half as much as the target does, or more, if it were not closed, it is not. With few
 #' cells, fits differ in what they come upon by more than a program is worth. In 17 of 56 pairs of random halves of 300 or 1 000 blood cells a closed factor seemed to pay, and in 8 of them it stays: some cells of a
 #' rare kind that are in one half alone, and chance in halves of 150 cells. In simulations and the interferon response the background would use what is closed 0.02 to 0.43 times as much.
@@ -35,9 +39,10 @@
 #'
 #' @param k number of factors, of all kinds.
 #' @param k_target whole numbers below `k`, the numbers of target-only factors to compare. By default from 0 up until the best is behind by two or three, or by one that is far worse.
-#' @param tolerance largest relative difference of losses that is taken for none.
+#' @param tolerance largest relative difference of losses that is taken for none, but for clear cases (see details).
 #' @param masks how often other entries are held out, each time with another start.
-#' @param most largest number of cells of target and of background to use, evenly spaced ones.
+#' @param most largest number of cells of target and of background to use, evenly spaced ones. By default 1 000, or more as long as they hold no more than half a million values other than 0: the fewer counts a cell has, the more cells
+#'   it takes to tell a program.
 #' @param maxit most sweeps per fit.
 #' @param seed one whole number: that of the first mask and its start; the others follow.
 #' @inheritParams alpha_path
@@ -53,7 +58,7 @@
 #' found
 #' plot(found)
 #' @export
-select_k_target <- function(target, background, k, k_target = NULL, loss = c("mse", "poisson", "nb", "zinb"), tolerance = 0.002, masks = 2, most = 1000,
+select_k_target <- function(target, background, k, k_target = NULL, loss = c("mse", "poisson", "nb", "zinb"), tolerance = 0.002, masks = 2, most = NULL,
                             maxit = 30, threads = NULL, verbose = NULL, seed = 1, mask = NULL, weights = NULL) {
   call <- rlang::current_env()
   check_both_sets(if (!missing(target)) target, if (!missing(background)) background, "target-only factors need", call)
@@ -64,10 +69,11 @@ select_k_target <- function(target, background, k, k_target = NULL, loss = c("ms
     k_target <- check_counts(k_target, min = 0, "k_target", call)
     check_contrast(TRUE, k, NULL, NULL, max(k_target), NULL, call)
   }
-  most <- check_count(most, min = max(k, 2), call = call)
+  if (!is.null(most)) check_count(most, min = max(k, 2), call = call)
   tolerance <- check_number(tolerance, min = 0)
   settings <- comparison_settings(sets, masks, maxit, threads, verbose, seed, call)
-  find_k_target(sets$x, sets$y, k, k_target, c(settings, tolerance = tolerance, most = most), verbose, call)
+  few <- cells_to_compare(sets$x, sets$y, k, most)
+  find_k_target(few$x, few$y, k, k_target, c(settings, tolerance = tolerance), verbose, call)
 }
 
 check_both_sets <- function(target, background, what, call) {
@@ -84,13 +90,19 @@ most_use <- 0.5
 # Unless the mean of its cells would use it by less than this.
 most_use_of_mean <- 0.1
 
+# A gain that may be chance is down to this part of the tolerance one if all else speaks for it.
+weak_gain <- 0.25
+
 # Where there are target-only factors, one more is worth it from this part on: a program with 1 % of the counts is worth 0.006, parts of one response to interferon up to 0.003.
 worth_another <- 0.005
 
-# Of checked data. `shared`: what shared_part() tells, if that is known.
+# Those cells of checked data that are looked at: `most` of a set, or as many as say enough; never fewer than factors.
+cells_to_compare <- function(x, y, k, most = NULL) {
+  lapply(list(x = x, y = y), function(set) some_cells(set, if (is.null(most)) max(k, enough_cells(set)) else most))
+}
+
+# Of checked data, all cells of it. `shared`: what shared_part() tells, if that is known.
 find_k_target <- function(x, y, k, k_target, settings, verbose, call, shared = NULL) {
-  x <- some_cells(x, settings$most)
-  y <- some_cells(y, settings$most)
   if (is.null(shared)) shared <- shared_part(x, y, k, settings, call)
   matched <- !shares_nothing(shared)
   tried <- if (!is.null(k_target)) k_target else if (matched) seq_len(k) - 1L else 0L
@@ -121,14 +133,17 @@ find_k_target <- function(x, y, k, k_target, settings, verbose, call, shared = N
   losses <- held_out_losses(x, y, data.frame(k = k, k_target = tried), settings, bar, call, svd = TRUE, enough = enough, look = look)
   if (!0 %in% tried) unused <- NA_integer_
   table <- loss_table(losses, tried[seq_len(ncol(losses))], "k_target")
-  number <- if (matched) fewest_closed(table, unused, settings$tolerance) else 0
+  fewest <- function(tolerance) if (matched) fewest_closed(table, unused, tolerance) else 0
+  certain <- fewest(settings$tolerance)
+  number <- fewest(settings$tolerance * weak_gain)
   # the fit will not start where closing factors of a free one has led to, and may not get there
   good <- table$k_target[as_good(table, settings$tolerance)]
   loss <- function(number) mean(from_start[[as.character(number)]])
-  while (number > 0 && (number + 1) %in% good && loss(number + 1) < (1 - worth_another) * loss(number)) number <- number + 1
+  while (number > 0 && (number + 1) %in% good && loss(number + 1) < (1 - worth_another) * loss(number)) certain <- number <- number + 1
+  if (number > certain && !worth_having(x, y, k, table, number, certain, settings, verbose, call)) number <- certain
   used <- FALSE
   while (number > 0) {
-    own <- min(vapply(closed[[as.character(number)]], own_factors, 0L, number = number, y = y, settings = settings, call = call))
+    own <- min(vapply(closed[[as.character(number)]], own_factors, 0L, number = number, y = y, settings = settings, certain = number <= certain, call = call))
     if (own >= number || !any(tried < number)) break
     # the nearest that was tried
     number <- max(tried[tried <= max(own, min(tried))])
@@ -148,8 +163,8 @@ background_use <- function(factors) {
 }
 
 # How many of the last factors, which are closed to the background, it would leave alone if they were not. A start that happens to be better
-# can make a program of both sets look like one of the target's alone.
-own_factors <- function(fit, number, y, settings, call) {
+# can make a program of both sets look like one of the target's alone. What pays so little that it may be chance is only believed where the mean of its cells tells so.
+own_factors <- function(fit, number, y, settings, certain, call) {
   of_target <- function(sets) if (length(sets)) as.double(sets[[1]]) else numeric()
   # what the cells would use of each
   uses <- function(cells, tol, maxit) {
@@ -161,11 +176,19 @@ own_factors <- function(fit, number, y, settings, call) {
     factors$h_background <- project_cells(cells, factors$w, reopened, FALSE, call)
     utils::tail(background_use(factors), number)
   }
-  own <- uses(y, tol = 1e-3, maxit = 100) < most_use
+  own <- uses(y, tol = 1e-3, maxit = 100) < most_use & certain
   # noise in a cell adds to what it seems to use of a weak program, and never takes away; in the mean of all cells there is next to none
   together <- if (!all(own, na.rm = TRUE)) mean_cell(y)
   if (!is.null(together)) own <- own | uses(together, tol = 1e-6, maxit = 2000) < most_use_of_mean
   sum(own, na.rm = TRUE)
+}
+
+# Does the model predict worse without the closed factors beyond those that are `certain`? Factors too many for the data learn noise, and less of it when they are closed.
+worth_having <- function(x, y, k, table, number, certain, settings, verbose, call) {
+  without <- data.frame(k = k - (number - certain), k_target = certain)
+  bar <- progress_bar(verbose, "Target-only factors")
+  loss <- mean(held_out_losses(x, y, without, settings, bar, call, svd = TRUE))
+  loss > (1 + settings$tolerance * weak_gain) * table$loss[table$k_target == number]
 }
 
 # The factors that the background uses least in the places that are closed to it.

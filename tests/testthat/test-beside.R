@@ -30,6 +30,17 @@ test_that("one more factor is enough where one is missing", {
   expect_gt(max(cosine(held_loadings(fit), sim$w[, "target1", drop = FALSE])), 0.95)
 })
 
+test_that("factors are told to be too few at any depth", {
+  sim <- simulate_contrast(1500, 600, 400, share = 0.05, depth = 300, seed = 1)
+  settings <- list(loss = "poisson", tolerance = 0.002, masks = 2L, maxit = 30L, seed = 1, threads = 2)
+  enough <- function(k) {
+    found <- find_k_target(sim$target, sim$background, k, 0L, settings, FALSE, NULL)
+    attr(double_factors(sim$target, sim$background, found, settings, FALSE, NULL), "k")
+  }
+  expect_identical(enough(4L), 8L)
+  expect_identical(enough(8L), 8L)
+})
+
 test_that("programs are found where the factors are as many as the shared ones, and with other losses and data", {
   sim <- eight()
   six <- few(sim, k = 6)

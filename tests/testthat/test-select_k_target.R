@@ -57,6 +57,32 @@ test_that("a weak program stays, though cells without it seem to use half as muc
   expect_identical(chosen(select_k_target(sim$target, sim$background, k = 8, loss = "poisson")), 2L)
 })
 
+test_that("at low depth more cells are looked at, and weak gains count where all else speaks for them", {
+  # 0.2 counts an entry
+  sim <- simulate_contrast(2000, 2000, 1000, share = 0.05, depth = 400, seed = 11)
+  expect_identical(chosen(select_k_target(sim$target, sim$background, k = 8, loss = "poisson", verbose = FALSE)), 2L)
+  # two factors more than there are programs learn noise, and less of it when they are closed
+  none <- simulate_contrast(2000, 2000, 1000, k_shared = 8, k_target = 0, depth = 400, seed = 2)
+  found <- select_k_target(none$target, none$background, k = 10, k_target = 0:2, loss = "poisson", verbose = FALSE)
+  expect_lt(found$loss[3], found$loss[1])
+  expect_identical(chosen(found), 0L)
+})
+
+test_that("as many cells are compared as say enough, dense or sparse", {
+  few <- simulate_contrast(200, 3000, 0, depth = 20, k_shared = 2, k_target = 0, seed = 1)$target
+  all <- enough_cells(few)
+  expect_identical(all, ncol(few) + 0)
+  expect_identical(enough_cells(as.matrix(few)), all)
+  expect_identical(enough_cells(few[, 1:10]), 1000)
+  full <- matrix(1, 200, 3000)
+  expect_identical(enough_cells(full), 2500)
+  full[1:100, ] <- NA
+  expect_identical(enough_cells(full), 3000)
+  expect_identical(enough_cells(matrix(1, 1000, 2000)), 1000)
+  expect_identical(enough_cells(full * 0), 3000)
+  expect_identical(vapply(cells_to_compare(full, full[, 1:50], 4, most = 60), ncol, 0L), c(x = 60L, y = 50L))
+})
+
 test_that("the mean cell is that of the cells' weights, if all entries are known", {
   x <- matrix(c(1, 2, 3, 5), 2)
   expect_equal(mean_cell(x), matrix(c(2, 3.5)))
@@ -212,7 +238,7 @@ test_that("mistakes are refused", {
 
 test_that("where k is found too, a factor of the target's own is added that predicts better", {
   sim <- two_own()
-  settings <- list(loss = "poisson", tolerance = 0.002, masks = 2L, most = 1000L, maxit = 30L, seed = 1, threads = 2)
+  settings <- list(loss = "poisson", tolerance = 0.002, masks = 2L, maxit = 30L, seed = 1, threads = 2)
   grown <- function(sim, k) {
     found <- find_k_target(sim$target, sim$background, k, NULL, settings, FALSE, NULL)
     grow_target_only(sim$target, sim$background, found, settings, FALSE, NULL)
